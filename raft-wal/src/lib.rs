@@ -1,0 +1,37 @@
+//! A segmented write-ahead log for Raft, of which recovery is the product.
+
+#![forbid(unsafe_code)]
+
+mod append;
+mod cache;
+mod dir;
+mod encode;
+mod era;
+pub mod error;
+pub mod format;
+mod gc;
+mod index;
+mod options;
+mod paths;
+mod publish;
+mod read;
+mod recover;
+mod report;
+mod rules;
+pub mod scan;
+mod segment;
+mod state;
+mod steps;
+mod types;
+mod view;
+mod wal;
+mod window;
+mod writer;
+
+pub use error::{Error, Result};
+pub use options::{Identity, Options, ReadMode, TailPolicy, Verify, VoteRule};
+pub use paths::WalName;
+pub use report::{Discarded, Note, RecoveryReport, Tail};
+pub use steps::MARK_IDLE;
+pub use types::{Batch, Durable, Entry, EntryKind, HardState, Reset, SnapshotMark, Ticket};
+pub use wal::Wal;

@@ -1,0 +1,233 @@
+//! The rules of the log: what a batch may do to it. One function judges a batch before it is
+//! written and again when it is replayed.
+
+use raft_vfs::Vfs;
+
+use crate::error::{Error, Reject};
+use crate::format::{BLOBS_MAX, Control, Run};
+use crate::options::VoteRule;
+use crate::state::LogState;
+use crate::types::{HardState, SnapshotMark};
+
+/// One batch, as far as the rules look: its control records, and index and terms of its entries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a> {
+    pub(crate) controls: &'a [(u64, Control)],
+    pub(crate) first_index: u64,
+    pub(crate) count: u64,
+    pub(crate) runs: &'a [Run],
+}
+
+/// The outcome of the rules: refused for a reason, or not even decidable because of a read error.
+pub(crate) type Verdict = std::result::Result<(), Broken>;
+
+/// Why a batch cannot be applied.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// It breaks a rule.
+    Rule(Reject),
+    /// The log could not be read to find out.
+    Read(Error),
+}
+
+impl From<Reject> for Broken {
+    fn from(r: Reject) -> Self {
+        Self::Rule(r)
+    }
+}
+
+impl From<Error> for Broken {
+    fn from(e: Error) -> Self {
+        Self::Read(e)
+    }
+}
+
+impl From<Broken> for Error {
+    fn from(b: Broken) -> Self {
+        match b {
+            Broken::Rule(r) => Error::Rejected(r),
+            Broken::Read(e) => e,
+        }
+    }
+}
+
+/// The log's bounds while a batch is judged record by record.
+struct Cursor {
+    first: u64,
+    next: u64,
+    base_term: Option<u64>,
+    /// Whether `next` was moved, so that terms below it come from the log only up to `next`.
+    reset: bool,
+}
+
+/// Judges `change` against `log`. Does not change anything.
+pub(crate) fn check<V: Vfs>(log: &LogState<V>, change: &Change<'_>, votes: VoteRule) -> Verdict {
+    let view = &log.view;
+    let mut at = Cursor {
+        first: view.first_index,
+        next: view.next_index,
+        base_term: view.base_term,
+        reset: false,
+    };
+    let mut hard_state = log.hard_state;
+    for (_, control) in change.controls {
+        match control {
+            Control::Compact { first_index, base_term, .. } => {
+                compact(log, &mut at, *first_index, *base_term)?;
+            }
+            Control::Reset(r) => {
+                at = Cursor {
+                    first: r.first_index,
+                    next: r.first_index,
+                    base_term: r.base_term,
+                    reset: true,
+                };
+            }
+            Control::Truncate(from) => truncate(&mut at, *from, hard_state.commit)?,
+            Control::State(new) => {
+                state(&hard_state, new, at.reset, votes)?;
+                hard_state = *new;
+            }
+            // A marker is judged last: it may name an entry that its own batch brings.
+            _ => {}
+        }
+    }
+    entries(log, &mut at, change)?;
+    for (_, control) in change.controls {
+        if let Control::Snap(mark) = control {
+            snapshot(log, &at, mark, change)?;
+        }
+    }
+    // An empty log that begins at 0 has no last index; commit 0 then means "nothing".
+    if hard_state.commit != 0 && hard_state.commit >= at.next {
+        return Err(
+            Reject::CommitBeyondLog { commit: hard_state.commit, next_index: at.next }.into()
+        );
+    }
+    blobs(log, change)
+}
+
+fn compact<V: Vfs>(
+    log: &LogState<V>,
+    at: &mut Cursor,
+    index: u64,
+    base_term: Option<u64>,
+) -> Verdict {
+    if index < at.first || index > at.next {
+        return Err(
+            Reject::CompactRange { index, first_index: at.first, next_index: at.next }.into()
+        );
+    }
+    if index > at.first {
+        let expected = log.view.term(index - 1)?;
+        // Entries that an older compaction removed the files of are not there to be asked.
+        if expected.is_some() && expected != base_term {
+            return Err(Reject::BaseTerm { index, expected, found: base_term }.into());
+        }
+        at.base_term = base_term;
+    }
+    at.first = index;
+    Ok(())
+}
+
+fn snapshot<V: Vfs>(
+    log: &LogState<V>,
+    at: &Cursor,
+    mark: &SnapshotMark,
+    change: &Change<'_>,
+) -> Verdict {
+    let Some(after) = mark.index.checked_add(1) else {
+        return Err(Reject::IndexOverflow(mark.index).into());
+    };
+    if after > at.next {
+        return Err(Reject::SnapshotBeyondLog { index: mark.index, next_index: at.next }.into());
+    }
+    let expected = if after == at.first {
+        at.base_term
+    } else if change.count > 0 && mark.index >= change.first_index {
+        change.runs.iter().rev().find(|r| r.index <= mark.index).map(|r| r.term)
+    } else if at.reset {
+        None
+    } else {
+        log.view.term(mark.index)?
+    };
+    if let Some(expected) = expected.filter(|&t| t != mark.term) {
+        let (index, found) = (mark.index, mark.term);
+        return Err(Reject::SnapshotTerm { index, expected, found }.into());
+    }
+    match &log.snapshot {
+        Some(s) if s.index > mark.index && !at.reset => {
+            Err(Reject::SnapshotOld { current: s.index, found: mark.index }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn truncate(at: &mut Cursor, from: u64, commit: u64) -> Verdict {
+    if at.reset {
+        return Err(Reject::ResetWithOther.into());
+    }
+    if from < at.first || from > at.next {
+        let (first_index, next_index) = (at.first, at.next);
+        return Err(Reject::TruncateRange { from, first_index, next_index }.into());
+    }
+    if commit != 0 && from <= commit {
+        return Err(Reject::TruncateCommitted { from, commit }.into());
+    }
+    at.next = from;
+    Ok(())
+}
+
+fn state(old: &HardState, new: &HardState, reset: bool, votes: VoteRule) -> Verdict {
+    if new.term < old.term {
+        return Err(Reject::Term { current: old.term, found: new.term }.into());
+    }
+    let changed = new.term == old.term && old.vote != 0 && new.vote != old.vote;
+    if changed && votes == VoteRule::OncePerTerm {
+        return Err(Reject::Vote { term: new.term, current: old.vote, found: new.vote }.into());
+    }
+    if new.commit < old.commit && !reset {
+        return Err(Reject::CommitFalls { current: old.commit, found: new.commit }.into());
+    }
+    Ok(())
+}
+
+fn entries<V: Vfs>(log: &LogState<V>, at: &mut Cursor, change: &Change<'_>) -> Verdict {
+    if change.count == 0 {
+        return Ok(());
+    }
+    if change.first_index != at.next {
+        return Err(Reject::Index { expected: at.next, found: change.first_index }.into());
+    }
+    let end = change.first_index.checked_add(change.count);
+    let next = end.ok_or(Reject::IndexOverflow(u64::MAX))?;
+    let mut before = if at.next == at.first {
+        at.base_term
+    } else if at.next == log.view.next_index {
+        Some(log.view.last_term)
+    } else {
+        log.view.term(at.next - 1)?
+    };
+    for run in change.runs {
+        if let Some(before) = before.filter(|&t| t > run.term) {
+            return Err(Reject::EntryTerm { index: run.index, before, found: run.term }.into());
+        }
+        before = Some(run.term);
+    }
+    at.next = next;
+    Ok(())
+}
+
+fn blobs<V: Vfs>(log: &LogState<V>, change: &Change<'_>) -> Verdict {
+    let mut count = log.blobs.len();
+    for (_, c) in change.controls {
+        if let Control::Blob { key, value } = c {
+            count += usize::from(!value.is_empty() && !log.blobs.contains_key(key));
+        }
+    }
+    // A bound on what is live, counted from above: keys that this batch deletes are not deducted.
+    if count > BLOBS_MAX && change.controls.iter().all(|(_, c)| !matches!(c, Control::Base(_))) {
+        return Err(Reject::BlobKeys(BLOBS_MAX).into());
+    }
+    Ok(())
+}

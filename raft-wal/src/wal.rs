@@ -1,0 +1,420 @@
+//! The log handle: what it is made of, how it is opened and closed.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use raft_vfs::Vfs;
+
+use crate::cache::TailCache;
+use crate::dir::{self, Ident};
+use crate::encode::Encoder;
+use crate::error::{Error, Result};
+use crate::format::SegmentHeader;
+use crate::options::{Options, TailPolicy};
+use crate::paths::{Paths, io_error};
+use crate::recover::{Carry, CutPoint, Recovered, Recovery, recover};
+use crate::report::RecoveryReport;
+use crate::segment::{ClosedSegment, Cut};
+use crate::state::LogState;
+use crate::types::{Durable, HardState, SnapshotMark, Ticket};
+use crate::writer::SegmentWriter;
+
+/// A published segment: it has its live name and a durable header, and nothing in it.
+#[derive(Debug)]
+pub(crate) struct Published<F> {
+    pub(crate) file: F,
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+}
+
+/// The newest segment as recovery found it: read only, until this process starts its own.
+#[derive(Debug)]
+pub(crate) struct Inherited<F> {
+    pub(crate) file: F,
+    pub(crate) path: PathBuf,
+    pub(crate) seq: u64,
+    pub(crate) salt: u32,
+    pub(crate) start_next: u64,
+    /// End of its last valid batch.
+    pub(crate) end: u64,
+    /// Whether a promise covers its first batch: what it steps over may go.
+    pub(crate) start_proven: bool,
+}
+
+/// What the first append, or the open itself, has to do before anything else.
+#[derive(Debug)]
+pub(crate) struct EraStart<F> {
+    pub(crate) inherited: Option<Inherited<F>>,
+    pub(crate) cut: CutPoint,
+    pub(crate) carry: Carry,
+    /// Term or vote were raised from a mark and must be written.
+    pub(crate) raised: bool,
+    pub(crate) discarded: Option<crate::report::Discarded>,
+}
+
+impl<F> EraStart<F> {
+    /// Whether what was recovered must be written again before it may be relied on.
+    pub(crate) fn is_due(&self) -> bool {
+        self.carry.batches > 0 || self.raised
+    }
+}
+
+/// A write-ahead log, open for writing.
+///
+/// One handle writes. [`Wal::append`] makes a batch readable at once and returns a [`Ticket`];
+/// the batch is acknowledged when [`Wal::wait`] (or any sync) returned `Ok` for it. After the
+/// first failed write or sync the handle is poisoned: nothing that was not durable by then is
+/// ever acknowledged, and only a reopen, which writes again what is not proven, leaves that state.
+#[derive(Debug)]
+pub struct Wal<V: Vfs> {
+    pub(crate) vfs: V,
+    pub(crate) paths: Paths,
+    pub(crate) options: Options,
+    pub(crate) ident: Ident,
+    pub(crate) state: LogState<V>,
+    pub(crate) start: Option<EraStart<V::File>>,
+    pub(crate) writer: Option<SegmentWriter<V::File>>,
+    pub(crate) next: Option<Published<V::File>>,
+    pub(crate) era: u64,
+    pub(crate) era_nonce: u64,
+    /// Highest segment number ever seen or given.
+    pub(crate) highest: u64,
+    /// How many segments this process published.
+    pub(crate) published: u32,
+    /// Segments of the log, oldest first, the newest included.
+    pub(crate) walk: Vec<u64>,
+    /// Segment files that exist.
+    pub(crate) files: BTreeSet<u64>,
+    /// Closed segments without an index file, oldest first.
+    pub(crate) unindexed: VecDeque<Arc<ClosedSegment<V>>>,
+    pub(crate) encoder: Encoder,
+    pub(crate) cache: TailCache,
+    /// The last batch put, and the last durable one.
+    pub(crate) tip: Durable,
+    pub(crate) durable: Durable,
+    /// When the log was last seen busy, by the clock of [`Wal::step_mark`].
+    pub(crate) busy_at: Duration,
+    pub(crate) busy: bool,
+    /// Lowest index that a batch which is not durable wrote or removed; `u64::MAX` if none.
+    pub(crate) unsynced_low: u64,
+    pub(crate) poison: Option<Arc<str>>,
+    /// Held for the life of the handle; dropped last.
+    _lock: V::Lock,
+}
+
+impl<V: Vfs> Wal<V> {
+    /// Opens the log in `dir`, making it if there is none, and recovers it.
+    ///
+    /// Everything that the report calls recovered is durable when this returns, unless
+    /// [`RecoveryReport::recovered_durable`] says otherwise. Blocks for the reading and, if
+    /// something has to be written again, for a few syncs.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for proven damage; nothing on disk was changed then. [`Error::Locked`],
+    /// [`Error::Foreign`], [`Error::NoLog`], [`Error::IdentMissing`],
+    /// [`Error::IdentityMismatch`], [`Error::Unsupported`], [`Error::AmbiguousTail`],
+    /// [`Error::Option`], [`Error::Io`].
+    pub fn open(
+        vfs: V,
+        dir: impl AsRef<Path>,
+        options: &Options,
+    ) -> Result<(Self, RecoveryReport)> {
+        let begun = Instant::now();
+        let options = options.validated()?;
+        let paths = Paths::new(dir.as_ref());
+        let lock = dir::lock(&vfs, &paths, &options)?;
+        let mut report = RecoveryReport::new();
+        let ident = open_ident(&vfs, &paths, &options, &mut report)?;
+        dir::check_identity(&paths, &ident.page, &options)?;
+        sync_names(&vfs, &paths, &ident)?;
+        let names = dir::list(&vfs, &paths, &mut report)?;
+        let recovered = recover(Recovery {
+            vfs: &vfs,
+            paths: &paths,
+            options: &options,
+            ident: &ident,
+            names: &names,
+            report: &mut report,
+        })?;
+        refuse_ambiguous(&recovered, &options, &report)?;
+        let era_nonce =
+            vfs.random().map_err(|e| io_error("random number for", &paths.dir, None, e))?;
+        let mut wal =
+            Self::assemble(vfs, paths, options, ident, recovered, &mut report, era_nonce, lock);
+        wal.files = names.segments.keys().copied().collect();
+        wal.finish_open(&names, &mut report)?;
+        report.micros = begun.elapsed().as_micros() as u64;
+        Ok((wal, report))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of the handle, assembled once")]
+    fn assemble(
+        vfs: V,
+        paths: Paths,
+        options: Options,
+        ident: Ident,
+        r: Recovered<V>,
+        report: &mut RecoveryReport,
+        era_nonce: u64,
+        lock: V::Lock,
+    ) -> Self {
+        let last = r.newest.as_ref().map_or(0, |n| n.last.batch_seq);
+        let unproven = r.carry.batches;
+        let inherited = r.newest.map(|n| Inherited {
+            seq: n.segment.seq,
+            salt: n.header.salt,
+            start_next: n.base.next_index,
+            end: n.last.end,
+            start_proven: n.start_proven,
+            path: n.segment.path,
+            file: n.segment.file,
+        });
+        let view = &r.state.view;
+        report.era = r.era.saturating_add(1);
+        (report.first_index, report.next_index) = (view.first_index, view.next_index);
+        report.hard_state = r.state.hard_state;
+        report.carried = unproven;
+        let tip = Durable {
+            batch_seq: last,
+            last_index: view.next_index.saturating_sub(1),
+            term: view.last_term,
+        };
+        let durable = if unproven == 0 {
+            tip
+        } else {
+            let last_index = r.cut.next_index.saturating_sub(1);
+            Durable { batch_seq: r.cut.cut.batch_seq, last_index, term: r.cut.last_term }
+        };
+        let unindexed = view.spans.iter().map(|s| &s.segment).filter(|s| !s.has_index_file());
+        let start = EraStart {
+            inherited,
+            cut: r.cut,
+            carry: r.carry,
+            raised: report.state_raised,
+            discarded: report.discarded.clone(),
+        };
+        Self {
+            unindexed: unindexed.cloned().collect(),
+            cache: TailCache::new(options.tail_cache_bytes),
+            vfs,
+            paths,
+            options,
+            ident,
+            state: r.state,
+            start: Some(start),
+            writer: None,
+            next: None,
+            era: report.era,
+            era_nonce,
+            highest: r.highest,
+            published: 0,
+            walk: r.walk,
+            files: BTreeSet::new(),
+            encoder: Encoder::default(),
+            tip,
+            durable,
+            busy_at: Duration::ZERO,
+            busy: false,
+            unsynced_low: u64::MAX,
+            poison: None,
+            _lock: lock,
+        }
+    }
+
+    /// Steps 9 and 10 of recovery: writes again what is not proven, then cleans up.
+    fn finish_open(&mut self, names: &dir::Names, report: &mut RecoveryReport) -> Result<()> {
+        if self.start.as_ref().is_some_and(EraStart::is_due) {
+            match self.start_era(None) {
+                Ok(()) => {}
+                Err(Error::NoSpace { .. }) => report.recovered_durable = false,
+                Err(e) => return Err(e),
+            }
+        }
+        if report.recovered_durable {
+            report.removed = self.clean_up(names)?;
+            while self.unindexed.len() > 2 {
+                self.step_index()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything appended so far durable, writes what makes the next open cheap and
+    /// certain, and lets go of the directory. Blocks for one or two syncs.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if anything failed now or before.
+    pub fn close(mut self) -> Result<()> {
+        self.sync()?;
+        if let Some(writer) = &mut self.writer {
+            if let Err(e) = writer.mark_synced(true) {
+                let path = writer.path.clone();
+                return Err(self.poison("write the closing mark of", &path, &e));
+            }
+            while !self.unindexed.is_empty() {
+                self.step_index()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// First index of the log.
+    pub fn first_index(&self) -> u64 {
+        self.state.view.first_index
+    }
+
+    /// One past the last index; equal to [`Wal::first_index`] if the log is empty.
+    pub fn next_index(&self) -> u64 {
+        self.state.view.next_index
+    }
+
+    /// The last index; for an empty log the one before its first. `None` before index 0.
+    pub fn last_index(&self) -> Option<u64> {
+        self.next_index().checked_sub(1)
+    }
+
+    /// The hard state, durable or not.
+    pub fn hard_state(&self) -> HardState {
+        self.state.hard_state
+    }
+
+    /// The newest snapshot marker.
+    pub fn snapshot(&self) -> Option<&SnapshotMark> {
+        self.state.snapshot.as_ref()
+    }
+
+    /// The metadata record.
+    pub fn metadata(&self) -> Option<&Bytes> {
+        self.state.metadata.as_ref()
+    }
+
+    /// The value under `key`.
+    pub fn blob(&self, key: &[u8]) -> Option<&Bytes> {
+        self.state.blobs.get(key)
+    }
+
+    /// All keyed values, by key.
+    pub fn blobs(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.state.blobs.iter()
+    }
+
+    /// How far the log is durable.
+    pub fn durable(&self) -> Durable {
+        self.durable
+    }
+
+    /// Whether the batch of this ticket is durable.
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        ticket.0 <= self.durable.batch_seq
+    }
+
+    /// Whether everything that the open recovered is durable. `false` only after an open that
+    /// found no space; the next append tries again.
+    pub fn recovered_durable(&self) -> bool {
+        !self.start.as_ref().is_some_and(EraStart::is_due)
+    }
+
+    /// Who the log is: its random name, cluster and node.
+    pub fn identity(&self) -> crate::format::IdentPage {
+        self.ident.page
+    }
+
+    /// Why the handle is poisoned, if it is.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poison.as_deref()
+    }
+
+    /// Fails if the handle is poisoned.
+    pub(crate) fn healthy(&self) -> Result<()> {
+        match &self.poison {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The first failed write or sync ends the handle's life as a writer. Nothing is retried: the
+    /// pages may be marked clean with the data lost (Rebello et al., ATC 2020).
+    pub(crate) fn poison(&mut self, op: &str, path: &Path, e: &std::io::Error) -> Error {
+        let cause: Arc<str> = format!("{op} {}: {e}", path.display()).into();
+        let cause = self.poison.get_or_insert(cause).clone();
+        Error::Poisoned { cause }
+    }
+
+    /// The last batch of the log, for the Base of the next segment.
+    pub(crate) fn last_cut(&self, writer: &SegmentWriter<V::File>) -> CutPoint {
+        let v = &self.state.view;
+        CutPoint {
+            segment: writer.header.seq,
+            salt: writer.header.salt,
+            cut: writer.last(),
+            first_index: v.first_index,
+            base_term: v.base_term,
+            next_index: v.next_index,
+            last_term: v.last_term,
+        }
+    }
+}
+
+/// Reads the log's identity, or makes one.
+fn open_ident<V: Vfs>(
+    vfs: &V,
+    paths: &Paths,
+    options: &Options,
+    report: &mut RecoveryReport,
+) -> Result<Ident> {
+    if let Some(ident) = dir::read_ident(vfs, paths, report)? {
+        return Ok(ident);
+    }
+    if !options.create {
+        return Err(Error::NoLog { dir: paths.dir.clone() });
+    }
+    report.created = true;
+    dir::init(vfs, paths, options)
+}
+
+/// What an earlier process created may exist in the cache alone: makes the names durable before
+/// anything is decided by them.
+fn sync_names<V: Vfs>(vfs: &V, paths: &Paths, ident: &Ident) -> Result<()> {
+    let fault = |op, path: &Path, e| io_error(op, path, None, e);
+    match vfs.list(&paths.wal) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && ident.head.start_seq == 0 => {
+            // The crash that follows the first init may keep IDENT and lose the directory.
+            vfs.create_dir(&paths.wal).map_err(|e| fault("create", &paths.wal, e))?;
+        }
+        _ => {}
+    }
+    vfs.sync_dir(&paths.dir).map_err(|e| fault("sync directory", &paths.dir, e))?;
+    match vfs.sync_dir(&paths.wal) {
+        // A wal directory that is gone is judged by HEAD, not here.
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(fault("sync directory", &paths.wal, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_ambiguous<V: Vfs>(
+    r: &Recovered<V>,
+    options: &Options,
+    report: &RecoveryReport,
+) -> Result<()> {
+    match (&report.discarded, &r.newest) {
+        (Some(d), Some(n))
+            if options.tail_policy == TailPolicy::RefuseAmbiguous && !report.certain =>
+        {
+            Err(Error::AmbiguousTail {
+                path: d.path.clone(),
+                offset: d.offset,
+                batch_seq: n.last.batch_seq.wrapping_add(1),
+                bytes: d.bytes,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a batch that has none before it begins.
+pub(crate) const NO_CUT: Cut = Cut { batch_seq: 0, chain: 0, end: 0 };
