@@ -149,6 +149,15 @@ fn identity(path: &Path, raw: &[u8], report: &mut RecoveryReport) -> Result<Iden
     }
 }
 
+/// The error for a directory that has no IDENT and is not to be made one.
+pub(crate) fn no_ident(paths: &Paths, names: &Names) -> Error {
+    let dir = paths.dir.clone();
+    match names.segments.keys().next() {
+        Some(seq) => Error::IdentMissing { dir, found: format!("{seq:020}.seg") },
+        None => Error::NoLog { dir },
+    }
+}
+
 /// Makes a new log in a directory that has none, or goes on where an earlier attempt stopped.
 ///
 /// # Errors

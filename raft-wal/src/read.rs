@@ -1,53 +1,62 @@
-//! Reading entries.
+//! Reading entries. One implementation serves the open log, a read-only opening and a degraded one.
 
-use raft_vfs::Vfs;
+use std::path::Path;
+use std::sync::Arc;
 
+use raft_vfs::{Vfs, VfsFile};
+
+use crate::cache::TailCache;
 use crate::error::{Error, Result};
+use crate::paths::io_error;
 use crate::segment::{Budget, RecordReader, bad_record, entry_in};
 use crate::types::Entry;
-use crate::view::Place;
+use crate::view::{LogView, Place};
 use crate::wal::Wal;
 
-impl<V: Vfs> Wal<V> {
-    /// The term of `index`: of an entry, or of the one before the first where a snapshot stands
-    /// there (etcd's `Storage.Term`). `None` for that one if no term is known.
-    ///
-    /// # Errors
-    /// [`Error::Compacted`], [`Error::Unavailable`], or a read error.
-    pub fn term(&self, index: u64) -> Result<Option<u64>> {
-        let view = &self.state.view;
-        if index.checked_add(1) == Some(view.first_index) {
-            return Ok(view.base_term);
+/// The newest segment, as far as it can be read.
+#[derive(Debug)]
+pub(crate) struct TailSource<'a, F> {
+    pub(crate) file: &'a F,
+    pub(crate) path: &'a Path,
+    pub(crate) salt: u32,
+    /// Nothing is read at or beyond this offset.
+    pub(crate) end: u64,
+    pub(crate) cache: Option<&'a TailCache>,
+}
+
+/// A log that can be read.
+#[derive(Debug)]
+pub(crate) struct Reading<'a, V: Vfs> {
+    pub(crate) view: &'a LogView<V>,
+    pub(crate) tail: Option<TailSource<'a, V::File>>,
+    /// From this index on entries are in doubt, and why.
+    pub(crate) doubt: Option<(u64, &'a Arc<str>)>,
+}
+
+impl<V: Vfs> Reading<'_, V> {
+    pub(crate) fn term(&self, index: u64) -> Result<Option<u64>> {
+        if index.checked_add(1) == Some(self.view.first_index) {
+            return Ok(self.view.base_term);
         }
         self.check_index(index)?;
-        view.term(index)
+        self.view.term(index)
     }
 
     fn check_index(&self, index: u64) -> Result<()> {
-        let view = &self.state.view;
+        let view = self.view;
         if index < view.first_index {
             return Err(Error::Compacted { index, first_index: view.first_index });
         }
         if index >= view.next_index {
             return Err(Error::Unavailable { index, next_index: view.next_index });
         }
-        if let Some(cause) = &self.poison
-            && index >= self.unsynced_low
-        {
-            return Err(Error::Poisoned { cause: cause.clone() });
+        match self.doubt {
+            Some((from, cause)) if index >= from => Err(Error::Poisoned { cause: cause.clone() }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// Entries `[low, high)`, as many as fit `max_bytes` of payload, and at least one. Every entry
-    /// that is read from a file is checked against its checksum, index and place on this read.
-    /// Payloads are shared, not copied.
-    ///
-    /// # Errors
-    /// [`Error::Compacted`] if `low` is below the log, [`Error::Unavailable`] if `high` is beyond
-    /// it, [`Error::Corrupt`] or [`Error::Io`] for entries that cannot be read; others stay
-    /// readable. [`Error::Poisoned`] for entries that were not durable when the log failed.
-    pub fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>> {
+    pub(crate) fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>> {
         if low >= high {
             return Ok(Vec::new());
         }
@@ -57,7 +66,7 @@ impl<V: Vfs> Wal<V> {
         let mut budget = Budget::new(max_bytes);
         let mut at = low;
         while at < high && !budget.exhausted {
-            match self.state.view.place(at) {
+            match self.view.place(at) {
                 Some(Place::Closed(segment, hi)) => {
                     let stop = hi.min(high);
                     segment.read(at, stop, &mut budget, &mut out)?;
@@ -74,13 +83,9 @@ impl<V: Vfs> Wal<V> {
         Ok(out)
     }
 
-    /// One entry.
-    ///
-    /// # Errors
-    /// As [`Wal::entries`].
-    pub fn entry(&self, index: u64) -> Result<Entry> {
+    pub(crate) fn entry(&self, index: u64) -> Result<Entry> {
         let mut one = self.entries(index, index.saturating_add(1), u64::MAX)?;
-        one.pop().ok_or(Error::Unavailable { index, next_index: self.next_index() })
+        one.pop().ok_or(Error::Unavailable { index, next_index: self.view.next_index })
     }
 
     /// Reads from the newest segment: from memory where it is still there, else from the file.
@@ -91,25 +96,21 @@ impl<V: Vfs> Wal<V> {
         budget: &mut Budget,
         out: &mut Vec<Entry>,
     ) -> Result<()> {
-        let inherited = self.start.as_ref().and_then(|s| s.inherited.as_ref());
-        let (file, path, salt, end) = match (&self.writer, inherited) {
-            (Some(w), _) => (&w.file, &w.path, w.header.salt, w.written()),
-            (None, Some(i)) => (&i.file, &i.path, i.salt, i.end),
-            (None, None) => return Err(Error::Unavailable { index: low, next_index: low }),
-        };
-        let mut reader = RecordReader::file(file, end);
+        let none = |index| Error::Unavailable { index, next_index: self.view.next_index };
+        let tail = self.tail.as_ref().ok_or(none(low))?;
+        let mut reader = RecordReader::file(tail.file, tail.end);
         for index in low..high {
-            let at = self.state.view.tail.offset(index);
-            let at = at.ok_or(Error::Unavailable { index, next_index: self.next_index() })?;
-            let cached = self.cache.find(at).and_then(|(b, from)| entry_in(b, salt, index, from));
-            let entry = match cached {
+            let at = self.view.tail.offset(index).ok_or(none(index))?;
+            let held = tail.cache.and_then(|c| c.find(at));
+            let entry = match held.and_then(|(b, from)| entry_in(b, tail.salt, index, from)) {
                 Some(e) => Some(e),
                 None => reader
-                    .entry(salt, index, at)
-                    .map_err(|e| crate::paths::io_error("read", path, Some(at), e))?,
+                    .entry(tail.salt, index, at)
+                    .map_err(|e| io_error("read", tail.path, Some(at), e))?,
             };
             let Some(entry) = entry else {
-                return Err(bad_record(path, index, at, 0, "a record with its checksum").into());
+                let expected = "a record with its checksum";
+                return Err(bad_record(tail.path, index, at, 0, expected).into());
             };
             if !budget.take(&entry) {
                 return Ok(());
@@ -117,5 +118,61 @@ impl<V: Vfs> Wal<V> {
             out.push(entry);
         }
         Ok(())
+    }
+}
+
+impl<V: Vfs> Wal<V> {
+    fn reading(&self) -> Reading<'_, V> {
+        let inherited = self.start.as_ref().and_then(|s| s.inherited.as_ref());
+        let tail = match (&self.writer, inherited) {
+            (Some(w), _) => Some(TailSource {
+                file: &w.file,
+                path: &w.path,
+                salt: w.header.salt,
+                end: w.written(),
+                cache: Some(&self.cache),
+            }),
+            (None, Some(i)) => Some(i.source()),
+            (None, None) => None,
+        };
+        let doubt = self.poison.as_ref().map(|cause| (self.unsynced_low, cause));
+        Reading { view: &self.state.view, tail, doubt }
+    }
+
+    /// The term of `index`: of an entry, or of the one before the first where a snapshot stands
+    /// there (etcd's `Storage.Term`). `None` for that one if no term is known.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::Unavailable`], or a read error.
+    pub fn term(&self, index: u64) -> Result<Option<u64>> {
+        self.reading().term(index)
+    }
+
+    /// Entries `[low, high)`, as many as fit `max_bytes` of payload, and at least one. Every entry
+    /// that is read from a file is checked against its checksum, index and place on this read.
+    /// Payloads are shared, not copied.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if `low` is below the log, [`Error::Unavailable`] if `high` is beyond
+    /// it, [`Error::Corrupt`] or [`Error::Io`] for entries that cannot be read; others stay
+    /// readable. [`Error::Poisoned`] for entries that were not durable when the log failed.
+    pub fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>> {
+        self.reading().entries(low, high, max_bytes)
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// As [`Wal::entries`].
+    pub fn entry(&self, index: u64) -> Result<Entry> {
+        self.reading().entry(index)
+    }
+}
+
+impl<F: VfsFile> crate::wal::Inherited<F> {
+    /// The segment, for reading.
+    pub(crate) fn source(&self) -> TailSource<'_, F> {
+        let Self { file, path, salt, end, .. } = self;
+        TailSource { file, path, salt: *salt, end: *end, cache: None }
     }
 }

@@ -129,6 +129,8 @@ pub(crate) struct Recovery<'a, V: Vfs> {
     pub(crate) ident: &'a Ident,
     pub(crate) names: &'a Names,
     pub(crate) report: &'a mut RecoveryReport,
+    /// Somebody may be writing meanwhile.
+    pub(crate) live: bool,
 }
 
 /// Steps 2 to 9.
@@ -157,8 +159,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
         let out = empty_log(state, young, era, highest);
         return judge_empty_marks(&mut r, &segments, out);
     };
-    let mut newest = prove(&mut r, segment, header)?;
-    judge_tail(&mut r, &mut newest, &young)?;
+    let newest = prove_and_judge(&mut r, segment, header, &young)?;
     judge_head(&r, Some(&newest), &segments, &young)?;
     let older = walk_back(&mut r, &newest, &mut segments, full)?;
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
@@ -436,12 +437,32 @@ fn floor_of(f: &Frame, seq: u64) -> u64 {
     f.controls.iter().map(|(_, c)| floor(c)).max().unwrap_or(0)
 }
 
-/// Step 5: whether the end of the newest segment is torn or damaged.
-fn judge_tail<V: Vfs>(
+/// Steps 4 and 5. Under a live writer the evidence may be younger than the look at P: then P is
+/// read again, and only a P that is still bad is damage.
+fn prove_and_judge<V: Vfs>(
     r: &mut Recovery<'_, V>,
-    n: &mut Newest<V::File>,
+    mut segment: SegmentFile<V::File>,
+    mut header: SegmentHeader,
     young: &[u64],
-) -> Result<()> {
+) -> Result<Newest<V::File>> {
+    let mut seen = None;
+    loop {
+        let seq = segment.seq;
+        let newest = prove(r, segment, header)?;
+        match judge_tail(r, &newest, young) {
+            Err(Error::Corrupt(_)) if r.live && seen != Some(newest.stop.offset) => {
+                seen = Some(newest.stop.offset);
+                segment = load_segment(r.vfs, r.paths, seq)?;
+                header = header_of(r, &segment)?;
+            }
+            Err(e) => return Err(e),
+            Ok(()) => return Ok(newest),
+        }
+    }
+}
+
+/// Step 5: whether the end of the newest segment is torn or damaged.
+fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &[u64]) -> Result<()> {
     if n.sealed.is_some() {
         (r.report.tail, r.report.certain) = (Tail::Sealed, young.is_empty());
         return Ok(());

@@ -19,7 +19,7 @@ pub(crate) struct Change<'a> {
 }
 
 /// The outcome of the rules: refused for a reason, or not even decidable because of a read error.
-pub(crate) type Verdict = std::result::Result<(), Broken>;
+pub(crate) type Verdict = Result<(), Broken>;
 
 /// Why a batch cannot be applied.
 #[derive(Debug)]

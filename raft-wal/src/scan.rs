@@ -433,3 +433,32 @@ fn candidate(
     let possible = durable_to > above && durable_to <= offset && body_len <= len - offset;
     possible.then_some(Promise { offset, durable_to, batch_seq })
 }
+
+/// Offset of the first frame header at or behind `from` whose checksum is right.
+///
+/// # Errors
+/// Those of reading.
+pub fn next_header<F: VfsFile>(
+    file: &F,
+    salt: u32,
+    len: u64,
+    from: u64,
+) -> io::Result<Option<u64>> {
+    let mut window = Window::new(file, len);
+    let mut at = from.max(FIRST_FRAME).next_multiple_of(8);
+    while len.saturating_sub(at) >= FRAME_HEADER_LEN {
+        let take = (len - at).min(PAGE + FRAME_HEADER_LEN - 8);
+        let bytes = window.bytes(at, take)?;
+        let steps = (take - FRAME_HEADER_LEN) / 8 + 1;
+        if bytes.iter().any(|&b| b != 0) {
+            for i in 0..steps {
+                let raw = &bytes[(i * 8) as usize..(i * 8 + FRAME_HEADER_LEN) as usize];
+                if FrameHeader::decode(&get(raw, 0), salt, at + i * 8).is_some() {
+                    return Ok(Some(at + i * 8));
+                }
+            }
+        }
+        at += steps * 8;
+    }
+    Ok(None)
+}

@@ -138,6 +138,7 @@ impl<V: Vfs> Wal<V> {
             ident: &ident,
             names: &names,
             report: &mut report,
+            live: false,
         })?;
         refuse_ambiguous(&recovered, &options, &report)?;
         let era_nonce =
@@ -369,7 +370,8 @@ fn open_ident<V: Vfs>(
         return Ok(ident);
     }
     if !options.create {
-        return Err(Error::NoLog { dir: paths.dir.clone() });
+        let names = dir::list(vfs, paths, report)?;
+        return Err(dir::no_ident(paths, &names));
     }
     report.created = true;
     dir::init(vfs, paths, options)
