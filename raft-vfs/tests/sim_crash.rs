@@ -136,6 +136,70 @@ fn an_unsynced_cut_may_leave_the_old_bytes_to_a_later_extension() {
 }
 
 #[test]
+fn a_cut_may_go_part_of_its_way() {
+    let (disk, file) = disk_with(b"0123456789");
+    file.truncate(2).unwrap();
+    for (gone, expected) in [(0, &b"0123456789"[..]), (3, b"0123456"), (8, b"01"), (99, b"01")] {
+        let after = disk.power_cut(&mut Subset::new(0).others(Fate::Torn(gone)));
+        assert_eq!(after.read_file(A).unwrap(), expected);
+    }
+}
+
+#[test]
+fn old_bytes_come_from_the_four_files_removed_replaced_or_cut_last_youngest_first() {
+    let disk = SimVfs::new(1);
+    for name in ["1", "2", "3", "4", "5"] {
+        disk.write_file(name, name.as_bytes());
+    }
+    disk.remove(Path::new("1")).unwrap();
+    disk.remove(Path::new("2")).unwrap();
+    disk.remove(Path::new("3")).unwrap();
+    disk.open(Path::new("4"), Access::ReadWrite).unwrap().truncate(0).unwrap();
+    disk.rename(Path::new("4"), Path::new("5")).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    disk.write_file(A, b"");
+    let file = disk.open(Path::new(A), Access::ReadWrite).unwrap();
+    file.write_all_at(b"n", 0).unwrap();
+    let old = |nth| {
+        let after = disk.power_cut(&mut |_: usize, unit: &PendingUnit| match unit.change {
+            Change::Size { .. } => Fate::Keep,
+            _ => Fate::Stale(nth),
+        });
+        after.read_file(A).unwrap()
+    };
+    assert_eq!((0..5).flat_map(old).collect::<Vec<u8>>(), b"54325");
+}
+
+#[test]
+fn units_come_in_the_order_of_the_changes_across_files_and_directories() {
+    let (disk, file) = disk_with(b"..........");
+    file.write_all_at(b"1", 1).unwrap();
+    disk.create_dir(Path::new("/d")).unwrap();
+    file.write_all_at(b"2", 2).unwrap();
+    disk.rename(Path::new(A), Path::new("/b")).unwrap();
+    file.write_all_at(b"3", 3).unwrap();
+    let expected = [
+        "/b: write 1 bytes at 1",
+        "/d: create directory",
+        "/b: write 1 bytes at 2",
+        "/b: rename from /a",
+        "/b: write 1 bytes at 3",
+    ];
+    assert_eq!(labels(&disk), expected);
+}
+
+#[test]
+fn a_file_whose_removal_is_durable_has_nothing_pending_once_it_is_closed() {
+    let (disk, file) = disk_with(b"old");
+    file.write_all_at(b"new", 0).unwrap();
+    disk.remove(Path::new(A)).unwrap();
+    drop(file);
+    assert_eq!(labels(&disk), ["/a: write 3 bytes at 0", "/a: remove"]);
+    disk.sync_dir(Path::new("/")).unwrap();
+    assert_eq!(disk.pending_units(), []);
+}
+
+#[test]
 fn data_beyond_the_size_that_survived_do_not_come_back_with_a_later_extension() {
     let (disk, file) = disk_with(b"12");
     file.write_all_at(b"ghost", 2).unwrap();
@@ -178,6 +242,17 @@ fn a_rename_happens_wholly_or_not_at_all() {
     assert_eq!(lost.read_file("/old").unwrap(), b"old");
     disk.sync_dir(Path::new("/")).unwrap();
     assert_eq!(disk.power_cut(&mut KeepNothing).read_file("/old").unwrap(), b"new");
+}
+
+#[test]
+fn a_kept_rename_leaves_an_older_file_under_its_former_name_alone() {
+    let (disk, _file) = disk_with(b"older");
+    disk.remove(Path::new(A)).unwrap();
+    disk.create_excl(Path::new(A)).unwrap();
+    disk.rename(Path::new(A), Path::new("/b")).unwrap();
+    let after = disk.power_cut(&mut Subset::new(0b100));
+    assert_eq!(after.read_file(A).unwrap(), b"older");
+    assert_eq!(after.read_file("/b").unwrap(), b"");
 }
 
 #[test]
@@ -373,6 +448,9 @@ fn a_failed_directory_sync_leaves_names_pending_or_lost_for_good() {
             disk.sync_dir(Path::new("/")).unwrap_err();
             assert_eq!(names(&disk), [A]);
             disk.sync_dir(Path::new("/")).unwrap();
+            let evicted = disk.fork();
+            evicted.drop_caches();
+            assert_eq!(evicted.read_file(A), disk.durable_file(A));
             match disk.power_cut(&mut KeepNothing).read_file(A) {
                 Some(_) => kept += 1,
                 None => lost += 1,
@@ -394,12 +472,13 @@ fn a_crash_ends_everything_and_may_leave_part_of_a_write() {
         assert!(!disk.crashed());
         assert!(is_crashed(&file.write_all_at(b"56789", 4).unwrap_err()));
         assert!(disk.crashed());
-        let calls = disk.calls();
+        let (calls, pending) = (disk.calls(), disk.pending_units());
         assert!(is_crashed(&file.sync_data().unwrap_err()));
         assert!(is_crashed(&file.read_at(&mut [0], 0).unwrap_err()));
         assert!(is_crashed(&disk.sync_dir(Path::new("/none")).unwrap_err()));
         assert!(is_crashed(&disk.open(Path::new(A), Access::Read).unwrap_err()));
-        assert_eq!(disk.calls(), calls);
+        assert!(is_crashed(&disk.sync_dir(Path::new("/")).unwrap_err()));
+        assert_eq!((disk.calls(), disk.pending_units()), (calls, pending));
         let after = disk.power_cut(&mut KeepAll);
         let bytes = after.read_file(A).unwrap();
         assert!(b"123456789".starts_with(&bytes) && bytes.len() >= 4);

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use raft_vfs::sim::{Call, Fault, Op, Persistence};
+use raft_vfs::sim::{Call, Fault, KeepAll, KeepNothing, Op, Persistence};
 use raft_vfs::{Access, FileKind, LockError, SimVfs, Vfs, VfsFile, VfsFileExt};
 
 const A: &str = "/a";
@@ -119,6 +119,15 @@ fn a_fault_for_one_kind_of_call_leaves_the_others_alone() {
 }
 
 #[test]
+fn of_two_faults_due_at_once_the_one_planned_first_comes_and_both_are_spent() {
+    let disk = disk();
+    disk.fail_next(Op::List, Fault::Eacces);
+    disk.fail_call(1, Fault::Enospc, Persistence::Once);
+    assert_eq!(disk.list(Path::new("/")).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    disk.list(Path::new("/")).unwrap();
+}
+
+#[test]
 fn short_reads_and_writes_are_continued_and_interruptions_repeated() {
     for fault in [Fault::ShortByte, Fault::ShortHalf, Fault::Eintr] {
         let disk = disk();
@@ -227,6 +236,14 @@ fn a_tests_own_changes_are_durable_at_once_and_seen_by_open_handles() {
     file.read_exact_at(&mut bytes, 0).unwrap();
     assert_eq!(&bytes, b"Pending");
     assert!(!disk.mutate("/none", |_| unreachable!("there is no such file")));
+
+    let pending = disk.create_excl(Path::new("/p")).unwrap();
+    pending.write_all_at(b"pending", 0).unwrap();
+    disk.write_file("/p", b"planted");
+    assert_eq!(disk.power_cut(&mut KeepNothing).read_file("/p").unwrap(), b"planted");
+    assert_eq!(disk.power_cut(&mut KeepAll).read_file("/p").unwrap(), b"planted");
+    disk.delete("/p");
+    drop(pending);
 
     disk.write_file("/deep/er/b", b"b");
     disk.write_file(A, b"replaced");

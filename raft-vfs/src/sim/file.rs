@@ -1,7 +1,7 @@
 //! A simulated file: its page cache, its disk blocks, and what lies between.
 //!
-//! Invariant: `live` is `durable` with `lost` and then `pending` applied, and a page never has
-//! both kinds: it is clean, dirty (`pending`), or clean by mistake (`lost`).
+//! Invariant: `live` and `durable` differ only where `pending` or `lost` say so, and a page never
+//! has both: it is clean, dirty (`pending`), or clean by mistake (`lost`).
 
 use std::ops::Range;
 use std::path::Path;
@@ -337,4 +337,80 @@ fn settle_size(
         Fate::Keep | Fate::Drop | Fate::Torn(_) | Fate::Zero => {}
     }
     reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: u64 = 12_000;
+
+    fn marks(ranges: impl Iterator<Item = Range<u64>>) -> Vec<bool> {
+        let mut marks = vec![false; ROOM as usize];
+        for range in ranges {
+            marks[range.start as usize..range.end as usize].fill(true);
+        }
+        marks
+    }
+
+    fn check(file: &FileNode, what: &str) {
+        let writes = file.pending.iter().filter_map(|(_, step)| match step {
+            Step::Write(sector) => Some(sector.range()),
+            // What lies behind a pending cut is still on the disk.
+            Step::Size { from, to } => (to < from).then_some(*to..ROOM),
+        });
+        let pending = marks(writes);
+        let lost = marks(file.lost.iter().map(Sector::range));
+        let live = file.live.bytes(0..ROOM);
+        let durable = file.durable.bytes(0..ROOM);
+        for i in 0..ROOM as usize {
+            assert!(live[i] == durable[i] || pending[i] || lost[i], "{what}: byte {i} differs");
+            assert!((i as u64) < file.live_len || live[i] == 0, "{what}: byte {i} behind the end");
+            assert!((i as u64) < file.live_len || !lost[i], "{what}: byte {i} lost behind the end");
+        }
+        let dirty = file.pending.iter().filter_map(|(_, step)| match step {
+            Step::Write(sector) => Some(page_of(sector.offset)),
+            Step::Size { .. } => None,
+        });
+        let wrong = |page| file.lost.iter().any(|sector| page_of(sector.offset) == page);
+        assert!(!dirty.into_iter().any(wrong), "{what}: a page is both dirty and lost");
+
+        let stale = Stale { images: &[], powersafe_overwrite: true };
+        let kept = file.after_power_cut(&vec![Fate::Keep; file.pending.len()], &stale);
+        assert_eq!(kept.live_len, file.live_len, "{what}: all sizes kept");
+        for (i, byte) in kept.live_bytes().into_iter().enumerate() {
+            assert!(byte == live[i] || lost[i], "{what}: byte {i} after all was kept");
+        }
+    }
+
+    #[test]
+    fn cache_and_disk_differ_only_where_something_is_pending_or_lost() {
+        for seed in 0..1500 {
+            let mut rng = Rng::with_seed(seed);
+            let mut file = FileNode::new(Path::new("/a").into(), &[1; 5000]);
+            let mut seq = 0;
+            for step in 0..16 {
+                let op = rng.u8(..9);
+                match op {
+                    0..3 => {
+                        let bytes = vec![rng.u8(1..); rng.usize(..2000)];
+                        file.write(rng.u64(..ROOM - 2000), &bytes, &mut seq);
+                    }
+                    3 => file.write(rng.u64(..9000), &[rng.u8(1..)], &mut seq),
+                    4 => file.truncate(rng.u64(..ROOM), &mut seq),
+                    5 => file.sync(),
+                    6 => file.fail_write_back(FsyncFailure::KeepCache, &mut rng),
+                    7 => file.evict(|_| rng.bool()),
+                    _ if rng.u8(..4) > 0 => file.evict(|_| true),
+                    _ => file.fail_write_back(FsyncFailure::RevertCache, &mut rng),
+                }
+                check(&file, &format!("seed {seed}, step {step}, operation {op}"));
+                if op == 5 && file.lost.is_empty() {
+                    assert!(file.is_clean() && file.live_bytes() == file.durable_bytes());
+                }
+            }
+            file.evict(|_| true);
+            assert!(file.lost.is_empty());
+        }
+    }
 }
