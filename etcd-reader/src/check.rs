@@ -182,20 +182,14 @@ impl Checker {
         place: &Place,
         findings: &mut Findings,
     ) -> Effect {
-        self.commit_beyond(findings);
         let &Entry { index, term, .. } = entry;
         let last = self.terms.last();
         match last {
             None => check_first(index, segment, place, findings),
-            Some(last) if index - 1 > last => {
-                let lost = format!("entries {} to {} are missing", last + 1, index - 1);
-                let message = "entries are missing between this one and the one before it";
-                let expected = format!("at most {}", last + 1);
-                let found = format!("{index}: {lost}");
-                place.report(Fault::new(ProblemKind::IndexGap, expected, found, message), findings);
-            }
+            Some(last) if index - 1 > last => self.gap(last, index, place, findings),
             Some(_) => {}
         }
+        self.commit_beyond(findings);
         let overwrites = last.is_some_and(|last| index <= last);
         if overwrites {
             self.check_overwrite(entry, place, findings);
@@ -213,6 +207,21 @@ impl Checker {
             Some(last) if overwrites => Effect::Overwrite { last },
             _ => Effect::Append,
         }
+    }
+
+    /// Reports that the entries between `last` and `index` are missing.
+    fn gap(&mut self, last: u64, index: u64, place: &Place, findings: &mut Findings) {
+        let commit = self.hard_state.map_or(0, |s| s.commit);
+        let message = if commit > last {
+            "entries are missing between this one and the one before it, committed ones among them"
+        } else {
+            "entries are missing between this one and the one before it"
+        };
+        let expected = format!("at most {}", last + 1);
+        let found = format!("{index}: entries {} to {} are missing", last + 1, index - 1);
+        place.report(Fault::new(ProblemKind::IndexGap, expected, found, message), findings);
+        // The gap explains it.
+        self.beyond.take_if(|b| b.1 < index);
     }
 
     fn check_overwrite(&self, entry: &Entry, place: &Place, findings: &mut Findings) {

@@ -36,7 +36,7 @@ pub enum ProblemKind {
     CrcChainBroken,
     /// A segment that must have existed is not there.
     MissingSegment,
-    /// A segment without a single record.
+    /// A segment that ends before its first two records, checksum and metadata.
     EmptySegment,
     /// A segment's name does not fit its contents or its neighbours.
     SegmentNameMismatch,

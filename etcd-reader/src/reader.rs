@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use raft_vfs::{Access, Vfs};
 
+use crate::Error;
 use crate::check::Checker;
 use crate::layout::{Layout, SegmentName};
 use crate::problem::{Findings, NoteKind, Problem, ProblemKind, Status};
@@ -13,7 +14,6 @@ use crate::record::decode;
 use crate::scan::{Frame, Scan};
 use crate::snap::{self, SnapFile};
 use crate::types::{HardState, Record, RecordKind};
-use crate::Error;
 
 /// How a log is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +224,9 @@ impl<V: Vfs> Reader<V> {
         }
         let path = self.layout.wal_dir.join(&name.name);
         let file = self.vfs.open(&path, Access::Read).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound if !self.layout.single => Error::Vanished { path: path.clone() },
+            io::ErrorKind::NotFound if !self.layout.single => {
+                Error::Vanished { path: path.clone() }
+            }
             _ => Error::io("open", &path, source),
         })?;
         let is_last = number + 1 == self.layout.segments.len();
@@ -239,15 +241,15 @@ impl<V: Vfs> Reader<V> {
         let Some(scan) = self.scan.take() else { return };
         let name = &self.layout.segments[self.segments_begun - 1];
         self.carried = scan.final_crc();
-        if scan.position() == 0 && scan.is_at_end() {
+        if scan.position() < 2 && scan.is_at_end() {
             self.findings.problem(Problem {
                 segment: name.name.clone(),
                 offset: scan.offset(),
                 kind: ProblemKind::EmptySegment,
                 expected: "a crc record and the metadata".to_owned(),
-                found: "no record".to_owned(),
-                message: "etcd writes a segment's first records before it gives it its name: \
-                          they were lost"
+                found: format!("{} records", scan.position()),
+                message: "etcd writes a segment's first records before it gives the segment its \
+                          name: they were lost"
                     .to_owned(),
             });
         }
@@ -274,7 +276,7 @@ impl<V: Vfs> Reader<V> {
             segment,
             segment_number: number as u32,
             offset: frame.offset,
-            frame_len: frame.frame_len,
+            frame_len: frame.len,
             seed: frame.seed,
             crc: frame.crc,
             kind,

@@ -176,14 +176,14 @@ impl<V: Vfs> Replay<V> {
         let mut buffer = vec![0; (entry.frame_len - WORD) as usize];
         file.read_exact_at(&mut buffer, entry.offset + WORD)
             .map_err(|e| Error::io("read", &path, e))?;
-        decode(Bytes::from(buffer), entry)
+        decode(&Bytes::from(buffer), entry)
             .filter(|e| (e.index, e.term) == (entry.index, entry.term))
             .ok_or_else(|| changed(&path))
     }
 }
 
 /// The entry in a frame without its length word, if it is the one that was there before.
-fn decode(bytes: Bytes, entry: &EntryRef) -> Option<Entry> {
+fn decode(bytes: &Bytes, entry: &EntryRef) -> Option<Entry> {
     let head = Head::parse(&bytes[..bytes.len().min(HEAD_MAX)]).ok()?;
     let end = usize::try_from(head.record_len()).ok().filter(|&end| end <= bytes.len())?;
     let data = bytes.slice(head.len..end);
@@ -192,7 +192,7 @@ fn decode(bytes: Bytes, entry: &EntryRef) -> Option<Entry> {
     }
     let frame = Frame {
         offset: entry.offset,
-        frame_len: entry.frame_len,
+        len: entry.frame_len,
         position: 2,
         kind: head.kind,
         seed: entry.seed,

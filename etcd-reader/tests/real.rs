@@ -89,8 +89,7 @@ fn check(dir: &Path, everything: &Everything) {
         .filter(|v: &Value| v["type"] != "end")
         .collect();
     let records = everything.records.iter().zip(1..).map(|(r, n)| as_expected(r, n));
-    let found: Vec<Value> =
-        records.chain(everything.snaps.iter().map(snap_as_expected)).collect();
+    let found: Vec<Value> = records.chain(everything.snaps.iter().map(snap_as_expected)).collect();
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected, "{dir:?}");
     }
@@ -143,7 +142,10 @@ fn a_wal_directory_or_a_file_of_its_own_is_read_as_part_of_the_whole() {
 
         for snap in &whole.snaps {
             let one = read(&dir.join("snap").join(&snap.name));
-            assert_eq!((one.status(), &one.snaps[..]), (Status::Intact, std::slice::from_ref(snap)));
+            assert_eq!(
+                (one.status(), &one.snaps[..]),
+                (Status::Intact, std::slice::from_ref(snap))
+            );
         }
     }
 }

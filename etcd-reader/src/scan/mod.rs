@@ -31,7 +31,7 @@ use crate::problem::{Findings, NoteKind, Problem, ProblemKind};
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) offset: u64,
-    pub(crate) frame_len: u64,
+    pub(crate) len: u64,
     /// Which record of the segment it is, from 0. At least 2 behind damage.
     pub(crate) position: u64,
     pub(crate) kind: u64,
@@ -157,7 +157,7 @@ impl<F: VfsFile> Scan<F> {
             let frame = match self.window.word(self.offset)? {
                 0 => self.zero_word(findings)?,
                 word => match self.parse(self.offset, word)? {
-                    Ok(parsed) => self.verify(parsed, findings)?,
+                    Ok(parsed) => self.verify(&parsed, findings)?,
                     Err(bad) => self.bad_frame(&bad, findings)?,
                 },
             };
@@ -183,7 +183,7 @@ impl<F: VfsFile> Scan<F> {
         if self.is_torn()? {
             self.torn(findings)?;
         } else {
-            self.report(&bad, String::new(), findings);
+            self.report(&bad, "", findings);
             self.state = State::Lost;
         }
         Ok(())
@@ -208,7 +208,7 @@ impl<F: VfsFile> Scan<F> {
             message: "a zero length hides records; etcd would take it for the end of the log",
         };
         if let Some(parsed) = self.parse_by_head(self.offset)? {
-            return Ok(Some(self.repaired(parsed, &bad, findings)));
+            return Ok(Some(self.repaired(&parsed, &bad, findings)));
         }
         if !self.resync(&bad, findings)? {
             let bad = Bad {
@@ -217,7 +217,7 @@ impl<F: VfsFile> Scan<F> {
                           record: a lost write or foreign data",
                 ..bad
             };
-            self.report(&bad, String::new(), findings);
+            self.report(&bad, "", findings);
             self.state = State::Lost;
         }
         Ok(None)
@@ -230,18 +230,18 @@ impl<F: VfsFile> Scan<F> {
             return Ok(None);
         }
         if let Some(parsed) = self.parse_by_head(self.offset)? {
-            return Ok(Some(self.repaired(parsed, bad, findings)));
+            return Ok(Some(self.repaired(&parsed, bad, findings)));
         }
         if !self.resync(bad, findings)? {
-            self.report(bad, "nothing behind it is readable".to_owned(), findings);
+            self.report(bad, "nothing behind it is readable", findings);
             self.state = State::Lost;
         }
         Ok(None)
     }
 
     /// A record that is good although its length word is not.
-    fn repaired(&mut self, parsed: Parsed, bad: &Bad, findings: &mut Findings) -> Frame {
-        let detail = "the record behind it has its own length and its checksum holds".to_owned();
+    fn repaired(&mut self, parsed: &Parsed, bad: &Bad, findings: &mut Findings) -> Frame {
+        let detail = "the record behind it has its own length and its checksum holds";
         self.report(bad, detail, findings);
         let crc = parsed.head.crc;
         self.take(parsed, crc, findings)
@@ -262,12 +262,6 @@ impl<F: VfsFile> Scan<F> {
             let message = "the record is longer than this reader was told to accept";
             return bad(ProblemKind::RecordTooLarge, expected, word.record.to_string(), message);
         }
-        if !word.top_is_right() {
-            let expected = format!("{:#04x} for a length of {}", word.right_top(), word.record);
-            let found = format!("{:#04x}", word.top);
-            let message = "the length word's padding and reserved bits do not fit its length";
-            return bad(ProblemKind::BadPaddingBits, expected, found, message);
-        }
         let start = self.window.bytes(offset + WORD, word.record.min(HEAD_MAX as u64))?;
         let head = match Head::parse(&start) {
             Ok(head) if head.record_len() == word.record => head,
@@ -282,6 +276,12 @@ impl<F: VfsFile> Scan<F> {
                 return bad(ProblemKind::UnreadableRecord, expected, head_error(e), message);
             }
         };
+        if !word.top_is_right() {
+            let expected = format!("{:#04x} for a length of {}", word.right_top(), word.record);
+            let found = format!("{:#04x}", word.top);
+            let message = "the length word's padding and reserved bits do not fit its length";
+            return bad(ProblemKind::BadPaddingBits, expected, found, message);
+        }
         self.body(offset, head).map(Ok)
     }
 
@@ -321,7 +321,7 @@ impl<F: VfsFile> Scan<F> {
     }
 
     /// Verifies the checksum of a frame that reads well.
-    fn verify(&mut self, parsed: Parsed, findings: &mut Findings) -> io::Result<Option<Frame>> {
+    fn verify(&mut self, parsed: &Parsed, findings: &mut Findings) -> io::Result<Option<Frame>> {
         if parsed.head.kind == record_type::CRC {
             return Ok(Some(self.crc_record(parsed, findings)));
         }
@@ -335,8 +335,8 @@ impl<F: VfsFile> Scan<F> {
                 message: "the segment lacks its head; its first record cannot be verified and \
                           is left out",
             };
-            self.report(&bad, String::new(), findings);
-            self.skip(&parsed, parsed.head.crc);
+            self.report(&bad, "", findings);
+            self.skip(parsed, parsed.head.crc);
             return Ok(None);
         };
         let computed = parsed.roll(seed);
@@ -354,7 +354,7 @@ impl<F: VfsFile> Scan<F> {
     /// the two is damaged, the data or the stored checksum.
     fn crc_mismatch(
         &mut self,
-        parsed: Parsed,
+        parsed: &Parsed,
         computed: u32,
         findings: &mut Findings,
     ) -> io::Result<Option<Frame>> {
@@ -368,24 +368,24 @@ impl<F: VfsFile> Scan<F> {
             found: format!("{computed:#010x}"),
             message: "the record's checksum does not hold",
         };
-        let detail = if stored_is_wrong {
-            "its successor shows that the data is right and the stored checksum is not".to_owned()
+        let verdict = if stored_is_wrong {
+            "its successor shows that the data is right and the stored checksum is not"
         } else if proves(stored) {
-            "its successor shows that the data is damaged".to_owned()
+            "its successor shows that the data is damaged"
         } else {
-            "either its data or the stored checksum is damaged".to_owned()
+            "either its data or the stored checksum is damaged"
         };
-        let detail = detail + self.torn_to_etcd(&parsed)?;
-        self.report(&bad, detail, findings);
+        let detail = format!("{verdict}{}", self.torn_to_etcd(parsed)?);
+        self.report(&bad, &detail, findings);
         if stored_is_wrong {
             return Ok(Some(self.take(parsed, computed, findings)));
         }
-        self.skip(&parsed, stored);
+        self.skip(parsed, stored);
         Ok(None)
     }
 
     /// The record that carries the checksum over from the previous segment.
-    fn crc_record(&mut self, parsed: Parsed, findings: &mut Findings) -> Frame {
+    fn crc_record(&mut self, parsed: &Parsed, findings: &mut Findings) -> Frame {
         let crc = parsed.head.crc;
         let expected = if parsed.offset == 0 { self.carried } else { self.seed };
         if let Some(expected) = expected
@@ -398,7 +398,7 @@ impl<F: VfsFile> Scan<F> {
                 message: "the segment does not go on from the one before it: records at that \
                           one's end, or a whole segment, are missing or foreign",
             };
-            self.report(&bad, String::new(), findings);
+            self.report(&bad, "", findings);
         }
         self.take(parsed, crc, findings)
     }
@@ -415,7 +415,7 @@ impl<F: VfsFile> Scan<F> {
     }
 
     /// Goes on behind a good record.
-    fn take(&mut self, parsed: Parsed, crc: u32, findings: &mut Findings) -> Frame {
+    fn take(&mut self, parsed: &Parsed, crc: u32, findings: &mut Findings) -> Frame {
         if !parsed.padding_is_zero {
             let bad = Bad {
                 kind: ProblemKind::NonzeroPadding,
@@ -423,18 +423,18 @@ impl<F: VfsFile> Scan<F> {
                 found: "other bytes".to_owned(),
                 message: "the padding behind the record is not zero",
             };
-            self.report(&bad, String::new(), findings);
+            self.report(&bad, "", findings);
         }
         let frame = Frame {
             offset: parsed.offset,
-            frame_len: parsed.frame_len,
+            len: parsed.frame_len,
             position: self.position,
             kind: parsed.head.kind,
             seed: self.seed.unwrap_or(crc),
             crc,
             data: parsed.data.clone(),
         };
-        self.skip(&parsed, crc);
+        self.skip(parsed, crc);
         frame
     }
 
@@ -446,8 +446,8 @@ impl<F: VfsFile> Scan<F> {
     }
 
     /// Files a problem with the frame at the current offset.
-    fn report(&self, bad: &Bad, detail: String, findings: &mut Findings) {
-        let message = match detail.as_str() {
+    fn report(&self, bad: &Bad, detail: &str, findings: &mut Findings) {
+        let message = match detail {
             "" => bad.message.to_owned(),
             detail => format!("{}; {detail}", bad.message),
         };

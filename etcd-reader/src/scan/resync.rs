@@ -28,7 +28,7 @@ struct Work(u64);
 impl Work {
     /// Takes `bytes` off, or says no, for this and every later time.
     fn spend(&mut self, bytes: u64) -> bool {
-        self.0 = self.0.checked_sub(bytes).unwrap_or(0);
+        self.0 = self.0.saturating_sub(bytes);
         self.0 > 0
     }
 }
@@ -54,7 +54,7 @@ impl<F: VfsFile> Scan<F> {
             first.offset,
             first.next()
         );
-        self.report(bad, detail, findings);
+        self.report(bad, &detail, findings);
         self.skip(&first, first.head.crc);
         self.position = self.position.max(2);
         Ok(true)
