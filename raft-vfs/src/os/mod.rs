@@ -187,8 +187,12 @@ fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-// The field types differ between Unix systems.
-#[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, clippy::cast_lossless)]
+#[allow(
+    clippy::cast_sign_loss,
+    clippy::unnecessary_cast,
+    clippy::cast_lossless,
+    reason = "the field types differ between Unix systems"
+)]
 fn file_id(stat: &Stat) -> FileId {
     FileId { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }
 }

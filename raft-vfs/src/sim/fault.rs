@@ -56,8 +56,10 @@ pub struct Call {
 
 /// How a call fails.
 ///
-/// A call that fails with an error number has no effect, but for the two syncs: what a failed one
-/// leaves behind is set by [`SimVfs::set_fsync_mode`](super::SimVfs::set_fsync_mode).
+/// A call that fails with an error number has no effect, but for the two syncs, whatever the
+/// number: what a failed one leaves behind is set by
+/// [`SimVfs::set_fsync_mode`](super::SimVfs::set_fsync_mode) and
+/// [`SimVfs::set_dir_sync_lies`](super::SimVfs::set_dir_sync_lies).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Input/output error.

@@ -216,7 +216,6 @@ impl FileNode {
         for &page in &pages {
             self.live.take_page(page, &self.durable);
         }
-        self.live.cut(self.live_len);
         self.lost.retain(|sector| pages.binary_search(&page_of(sector.offset)).is_err());
     }
 

@@ -14,6 +14,10 @@
 //!   and data that arrived beyond the length that survived are gone;
 //! - a name created, removed or renamed. A file whose name is lost is lost, synced or not.
 //!
+//! A *failed* `sync_data` is worse than none ([`FsyncFailure`]): sectors that did not arrive count
+//! as clean, so that no later sync brings them. The same happens unseen when a process dies and
+//! the write-back of what it wrote fails ([`SimVfs::kill`]).
+//!
 //! [`sync_data`](crate::VfsFile::sync_data) makes a file's writes and lengths durable,
 //! [`sync_dir`](crate::Vfs::sync_dir) a directory's names, and nothing else does, except that
 //! write-back may at any time bring part of it to the disk unasked: that is what the choice at
