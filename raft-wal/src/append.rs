@@ -136,10 +136,9 @@ impl<V: Vfs> Wal<V> {
         let mut truncate = batch.truncate;
         if let Some(first) = batch.entries.first().map(|e| e.index)
             && batch.reset.is_none()
+            && first < truncate.unwrap_or(view.next_index)
         {
-            if first < truncate.unwrap_or(view.next_index) {
-                truncate = Some(first);
-            }
+            truncate = Some(first);
         }
         let compact = match batch.compact {
             Some(index) => Some((index, self.base_term_for(index)?)),

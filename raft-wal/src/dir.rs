@@ -1,6 +1,6 @@
 //! The log directory: making it, its identity, and what is in it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -152,7 +152,7 @@ fn identity(path: &Path, raw: &[u8], report: &mut RecoveryReport) -> Result<Iden
 /// The error for a directory that has no IDENT and is not to be made one.
 pub(crate) fn no_ident(paths: &Paths, names: &Names) -> Error {
     let dir = paths.dir.clone();
-    match names.segments.keys().next() {
+    match names.segments.first() {
         Some(seq) => Error::IdentMissing { dir, found: format!("{seq:020}.seg") },
         None => Error::NoLog { dir },
     }
@@ -220,14 +220,12 @@ fn refuse_foreign<V: Vfs>(vfs: &V, paths: &Paths) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(io_error("list", &paths.wal, None, e)),
     };
-    for e in &wal {
-        let name = e.name.to_string_lossy();
-        return Err(match WalName::parse(&name) {
-            Some(_) => Error::IdentMissing { dir: paths.dir.clone(), found: name.into_owned() },
-            None => foreign(&format!("wal/{name}")),
-        });
-    }
-    Ok(())
+    let Some(first) = wal.first() else { return Ok(()) };
+    let name = first.name.to_string_lossy();
+    Err(match WalName::parse(&name) {
+        Some(_) => Error::IdentMissing { dir: paths.dir.clone(), found: name.into_owned() },
+        None => foreign(&format!("wal/{name}")),
+    })
 }
 
 /// Compares the log's identity with the one that was asked for.
@@ -251,7 +249,7 @@ pub(crate) fn check_identity(paths: &Paths, page: &IdentPage, options: &Options)
 /// The names in `wal/`.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    pub(crate) segments: BTreeMap<u64, ()>,
+    pub(crate) segments: BTreeSet<u64>,
     pub(crate) indexes: Vec<u64>,
     pub(crate) temporary: Vec<std::path::PathBuf>,
 }
@@ -259,7 +257,7 @@ pub(crate) struct Names {
 impl Names {
     /// Highest segment number seen in any name.
     pub(crate) fn highest(&self) -> u64 {
-        let last = self.segments.keys().next_back().copied().unwrap_or(0);
+        let last = self.segments.last().copied().unwrap_or(0);
         self.indexes.iter().copied().fold(last, u64::max)
     }
 }
@@ -286,7 +284,7 @@ pub(crate) fn list<V: Vfs>(vfs: &V, paths: &Paths, report: &mut RecoveryReport) 
         match name {
             WalName::Segment(0) => report.note(path, "segment number 0 is never used; left alone"),
             WalName::Segment(n) => {
-                names.segments.insert(n, ());
+                names.segments.insert(n);
             }
             WalName::Index(n) => names.indexes.push(n),
             WalName::IndexTmp(_) | WalName::Spare(_) => names.temporary.push(path),

@@ -215,7 +215,11 @@ impl<V: Vfs> Wal<V> {
     fn carry(&self, base: Base, start: &EraStart<V::File>, entries: Vec<Entry>) -> Opening {
         let view = &self.state.view;
         let cut = &start.cut;
-        let resets = start.carry.reset || view.first_index > cut.next_index;
+        // Where a compaction passed a truncation, its base term is the new entries': a reset says
+        // the same without asking what stood there before.
+        let resets = start.carry.reset
+            || view.first_index > cut.next_index
+            || start.carry.low.is_some_and(|low| low < view.first_index);
         let reset =
             resets.then_some(Reset { first_index: view.first_index, base_term: view.base_term });
         let truncate = start.carry.low.filter(|&low| !resets && low < cut.next_index);

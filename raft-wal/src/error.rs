@@ -343,6 +343,14 @@ pub enum Reject {
         /// The commit index.
         commit: u64,
     },
+    /// The truncation would remove the entry that the snapshot marker names.
+    #[error("truncation from {from} would remove the entry of the snapshot marker {index}")]
+    TruncateSnapshot {
+        /// The point.
+        from: u64,
+        /// The marker's index.
+        index: u64,
+    },
     /// A batch cannot both reset the log and truncate or compact it.
     #[error("a reset leaves nothing to truncate or compact")]
     ResetWithOther,

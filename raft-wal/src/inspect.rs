@@ -43,7 +43,7 @@ pub fn layout<V: Vfs>(vfs: &V, dir: &Path) -> Result<Layout> {
     let ident = ident.ok_or_else(|| dir::no_ident(&paths, &names))?;
     Ok(Layout {
         ident: ident.page,
-        segments: names.segments.iter().map(|(&seq, ())| (seq, paths.segment(seq))).collect(),
+        segments: names.segments.iter().map(|&seq| (seq, paths.segment(seq))).collect(),
         indexed: names.indexes,
         notes: report.notes,
     })

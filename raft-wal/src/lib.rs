@@ -4,6 +4,7 @@
 
 mod append;
 mod cache;
+mod degraded;
 mod dir;
 mod encode;
 mod era;
@@ -24,12 +25,15 @@ pub mod scan;
 mod segment;
 mod state;
 mod steps;
+mod survey;
 mod types;
+mod verify;
 mod view;
 mod wal;
 mod window;
 mod writer;
 
+pub use degraded::Degraded;
 pub use error::{Error, Result};
 pub use options::{Identity, Options, ReadMode, TailPolicy, Verify, VoteRule};
 pub use paths::WalName;
@@ -37,4 +41,5 @@ pub use read_only::ReadOnly;
 pub use report::{Discarded, Note, RecoveryReport, Tail};
 pub use steps::MARK_IDLE;
 pub use types::{Batch, Durable, Entry, EntryKind, HardState, Reset, SnapshotMark, Ticket};
+pub use verify::{Status, Verification, verify};
 pub use wal::Wal;

@@ -49,6 +49,7 @@ impl<V: Vfs> ReadOnly<V> {
     /// # Errors
     /// [`Error::NoLog`] if there is none, [`Error::Corrupt`] for proven damage, [`Error::Busy`] if
     /// the directory changes faster than it can be read, and what else [`crate::Wal::open`] has.
+    #[expect(clippy::needless_pass_by_value, reason = "as in `Wal::open`")]
     pub fn open(
         vfs: V,
         dir: impl AsRef<Path>,

@@ -137,7 +137,7 @@ pub(crate) struct Recovery<'a, V: Vfs> {
 pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     let mut segments = BTreeMap::new();
     let mut total = 0;
-    for &seq in r.names.segments.keys() {
+    for &seq in &r.names.segments {
         let s = load_segment(r.vfs, r.paths, seq)?;
         total += s.len;
         segments.insert(seq, s);
@@ -164,7 +164,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     let older = walk_back(&mut r, &newest, &mut segments, full)?;
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(newest.segment.seq);
-    let (mut state, cut, carry) = replay(&mut r, &newest, older)?;
+    let (mut state, cut, carry) = replay(&r, &newest, older)?;
     let youngsters = young.iter().filter_map(|n| segments.get(n));
     judge_marks(&mut r, Some(&newest), youngsters, &mut state.hard_state)?;
     r.report.segments = walk.len();
@@ -293,7 +293,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Step 3: the newest segment whose first batch is valid, taken out of `segments`.
-#[expect(clippy::type_complexity, reason = "a pair of one caller")]
 fn find_newest<V: Vfs>(
     r: &mut Recovery<'_, V>,
     segments: &mut BTreeMap<u64, SegmentFile<V::File>>,
@@ -597,7 +596,7 @@ fn walk_back<V: Vfs>(
                 seq.to_string(),
             ));
         }
-        let (closed, its_base) = closed_segment(r, s, &base, full)?;
+        let (closed, its_base) = closed_segment(r, &s, &base, full)?;
         older.push_front(Arc::new(closed));
         (base, successor) = (its_base, seq);
     }
@@ -622,16 +621,16 @@ fn succession(path: &std::path::Path, expected: String, found: String) -> Error 
 /// One step of the walk: `s` as its successor's `base` cut it, and its own Base.
 fn closed_segment<V: Vfs>(
     r: &mut Recovery<'_, V>,
-    s: SegmentFile<V::File>,
+    s: &SegmentFile<V::File>,
     base: &Base,
     full: bool,
 ) -> Result<(ClosedSegment<V>, Base)> {
-    let header = header_of(r, &s)?;
+    let header = header_of(r, s)?;
     if header.salt != base.prev_salt {
         let expected = format!("salt {:08x}, as its successor names it", base.prev_salt);
         return Err(succession(&s.path, expected, format!("salt {:08x}", header.salt)));
     }
-    let its_base = first_base(&s, &header, base)?;
+    let its_base = first_base(s, &header, base)?;
     let id = SegmentId {
         path: s.path.clone(),
         seq: s.seq,
@@ -740,7 +739,7 @@ fn gap(path: &std::path::Path, offset: u64, lost: LostRange) -> Error {
 /// Step 8: applies the newest segment's batches to what stood before it. Also says what the state
 /// was at the last proven batch and what the unproven ones changed.
 fn replay<V: Vfs>(
-    r: &mut Recovery<'_, V>,
+    recovery: &Recovery<'_, V>,
     newest: &Newest<V::File>,
     older: Vec<Arc<ClosedSegment<V>>>,
 ) -> Result<(LogState<V>, CutPoint, Carry)> {
@@ -766,7 +765,7 @@ fn replay<V: Vfs>(
             return Err(Error::Busy { path: s.path.clone(), what });
         }
         let f = scanner.frame();
-        apply(r, &mut state, f, s)?;
+        apply(recovery, &mut state, f, s)?;
         if f.end > proven_end {
             note_unproven(&mut carry, f);
         }

@@ -67,6 +67,7 @@ pub struct Note {
 /// What an open found in the directory, and what it wrote.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "independent findings, each named")]
 pub struct RecoveryReport {
     /// The log was made by this open (or by an earlier one that did not finish).
     pub created: bool,

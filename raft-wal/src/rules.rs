@@ -83,7 +83,9 @@ pub(crate) fn check<V: Vfs>(log: &LogState<V>, change: &Change<'_>, votes: VoteR
                     reset: true,
                 };
             }
-            Control::Truncate(from) => truncate(&mut at, *from, hard_state.commit)?,
+            Control::Truncate(from) => {
+                truncate(&mut at, *from, hard_state.commit, log.snapshot.as_ref())?;
+            }
             Control::State(new) => {
                 state(&hard_state, new, at.reset, votes)?;
                 hard_state = *new;
@@ -163,7 +165,7 @@ fn snapshot<V: Vfs>(
     }
 }
 
-fn truncate(at: &mut Cursor, from: u64, commit: u64) -> Verdict {
+fn truncate(at: &mut Cursor, from: u64, commit: u64, mark: Option<&SnapshotMark>) -> Verdict {
     if at.reset {
         return Err(Reject::ResetWithOther.into());
     }
@@ -173,6 +175,10 @@ fn truncate(at: &mut Cursor, from: u64, commit: u64) -> Verdict {
     }
     if commit != 0 && from <= commit {
         return Err(Reject::TruncateCommitted { from, commit }.into());
+    }
+    // The marker is repeated in every segment, where it must name an entry or the base.
+    if let Some(mark) = mark.filter(|m| from <= m.index) {
+        return Err(Reject::TruncateSnapshot { from, index: mark.index }.into());
     }
     at.next = from;
     Ok(())

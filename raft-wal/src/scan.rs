@@ -320,6 +320,13 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
             let expected = format!("body checksum {:08x}", h.body_crc);
             return bad(&expected, format!("{body_crc:08x}"));
         }
+        if let Some(b) = f.base() {
+            let (seq, chain) = (b.prev_batch_seq.wrapping_add(1), b.prev_chain);
+            if (h.batch_seq, h.chain) != (seq, chain) {
+                let expected = format!("batch {seq} with chain {chain:08x}, as its Base says");
+                return bad(&expected, format!("batch {} with chain {:08x}", h.batch_seq, h.chain));
+            }
+        }
         let kinds = |k: RecordKind| f.controls.iter().any(|(_, c)| c.kind() == k);
         let agree = h.has(flags::SEG_START) == kinds(RecordKind::Base)
             && h.has(flags::TRUNC) == kinds(RecordKind::Truncate)

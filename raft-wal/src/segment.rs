@@ -1,7 +1,7 @@
 //! A closed segment: one that nothing is written to any more. Its entries are found by its index
 //! file or by an index in memory, and read through a mapping or with `pread`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -193,7 +193,7 @@ impl<V: Vfs> ClosedSegment<V> {
     fn loaded<'a>(
         &'a self,
         head: &IndexHead,
-        path: &PathBuf,
+        path: &Path,
         cell: &'a OnceLock<Loaded>,
     ) -> Result<&'a Loaded> {
         if let Some(l) = cell.get() {
@@ -206,7 +206,7 @@ impl<V: Vfs> ClosedSegment<V> {
         Ok(cell.get_or_init(|| loaded))
     }
 
-    fn read_tables(&self, head: &IndexHead, path: &PathBuf) -> Option<Bytes> {
+    fn read_tables(&self, head: &IndexHead, path: &Path) -> Option<Bytes> {
         let file = self.vfs.open(path, Access::Read).ok()?;
         let len = head.tables_len()?.checked_add(IndexHead::LEN as u64)?;
         if file.len().ok()? != len {
@@ -310,7 +310,7 @@ impl<V: Vfs> ClosedSegment<V> {
 
 /// The error of a record that is not what the index says it is.
 pub(crate) fn bad_record(
-    path: &std::path::Path,
+    path: &Path,
     index: u64,
     offset: u64,
     batch_seq: u64,

@@ -12,6 +12,7 @@ use crate::index::SegmentIndex;
 use crate::paths::io_error;
 use crate::segment::ClosedSegment;
 use crate::wal::Wal;
+use crate::writer::SegmentWriter;
 
 /// How long a log is idle before a mark repeats its promise.
 pub const MARK_IDLE: Duration = Duration::from_millis(5);
@@ -25,7 +26,7 @@ impl<V: Vfs> Wal<V> {
     /// again. [`Error::Poisoned`].
     pub fn step_publish(&mut self) -> Result<bool> {
         self.healthy()?;
-        if self.next.is_some() || !self.writer.as_ref().is_some_and(|w| w.half_full()) {
+        if self.next.is_some() || !self.writer.as_ref().is_some_and(SegmentWriter::half_full) {
             return Ok(false);
         }
         let capacity = self.next_capacity();

@@ -145,7 +145,7 @@ impl<V: Vfs> Wal<V> {
             vfs.random().map_err(|e| io_error("random number for", &paths.dir, None, e))?;
         let mut wal =
             Self::assemble(vfs, paths, options, ident, recovered, &mut report, era_nonce, lock);
-        wal.files = names.segments.keys().copied().collect();
+        wal.files.clone_from(&names.segments);
         wal.finish_open(&names, &mut report)?;
         report.micros = begun.elapsed().as_micros() as u64;
         Ok((wal, report))

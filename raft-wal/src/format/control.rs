@@ -108,7 +108,7 @@ impl Base {
             prev_batch_seq: get_u64(b, 16),
             prev_end: get_u64(b, 24),
             first_index: get_u64(b, 32),
-            base_term: optional(b[125], get_u64(b, 40))?,
+            base_term: optional(b[125], get_u64(b, 40)).ok()?,
             next_index: get_u64(b, 48),
             last_term: get_u64(b, 56),
             floor_seq: get_u64(b, 64),
@@ -171,11 +171,12 @@ pub enum Control {
     },
 }
 
-fn optional(has: u8, value: u64) -> Option<Option<u64>> {
+/// Reads a value that has a flag beside it; `Err` if the two contradict each other.
+fn optional(has: u8, value: u64) -> Result<Option<u64>, ()> {
     match (has, value) {
-        (0, 0) => Some(None),
-        (1, v) => Some(Some(v)),
-        _ => None,
+        (0, 0) => Ok(None),
+        (1, v) => Ok(Some(v)),
+        _ => Err(()),
     }
 }
 
@@ -284,7 +285,7 @@ impl Control {
                 exact(25)?;
                 Self::Compact {
                     first_index: get_u64(b, 0),
-                    base_term: optional(b[16], get_u64(b, 8))?,
+                    base_term: optional(b[16], get_u64(b, 8)).ok()?,
                     floor_seq: get_u64(b, 17),
                 }
             }
@@ -305,7 +306,7 @@ impl Control {
                 exact(17)?;
                 Self::Reset(Reset {
                     first_index: get_u64(b, 0),
-                    base_term: optional(b[16], get_u64(b, 8))?,
+                    base_term: optional(b[16], get_u64(b, 8)).ok()?,
                 })
             }
             RecordKind::Truncate => {

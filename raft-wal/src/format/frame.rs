@@ -105,7 +105,7 @@ impl FrameHeader {
         let h = Self::parse(b);
         let possible = h.batch_seq != 0
             && h.flags & !flags::ALL == 0
-            && h.body_len % 8 == 0
+            && h.body_len.is_multiple_of(8)
             && h.durable_to <= offset
             && h.n_entries <= h.body_len / 16;
         (possible && crc_is_last(body_crc_start(salt, offset), b)).then_some(h)
