@@ -1,0 +1,132 @@
+//! Step 7: the older segments, each cut where its successor's Base says.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use raft_vfs::{Vfs, VfsFile};
+
+use super::segment_file::{SegmentFile, header_of};
+use super::tail::Newest;
+use super::{DEGRADED, Recovery, missing};
+use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
+use crate::format::{Base, FIRST_FRAME, SegmentHeader};
+use crate::paths::io_error;
+use crate::scan::{Check, Scanner, Step};
+use crate::segment::{ClosedSegment, Cut, SegmentId, scan_to_cut};
+
+/// Step 7: the older segments of the log, oldest first.
+pub(super) fn walk_back<V: Vfs>(
+    r: &mut Recovery<'_, V>,
+    newest: &Newest<V::File>,
+    segments: &mut BTreeMap<u64, SegmentFile<V::File>>,
+    full: bool,
+) -> Result<Vec<Arc<ClosedSegment<V>>>> {
+    let mut older = VecDeque::new();
+    let mut base = newest.base;
+    let mut successor = newest.segment.seq;
+    while base.prev_segment != 0 && base.prev_segment >= newest.floor_seq {
+        let seq = base.prev_segment;
+        let Some(s) = segments.remove(&seq) else {
+            return Err(missing(r.paths, seq, &format!("segment {successor} was built on it")));
+        };
+        if seq >= successor {
+            return Err(succession(
+                &s.path,
+                format!("a segment below {successor}"),
+                seq.to_string(),
+            ));
+        }
+        let (closed, its_base) = closed_segment(r, &s, &base, full)?;
+        older.push_front(Arc::new(closed));
+        (base, successor) = (its_base, seq);
+    }
+    Ok(older.into())
+}
+
+fn succession(path: &Path, expected: String, found: String) -> Error {
+    Corrupt {
+        kind: CorruptKind::Succession,
+        path: path.to_owned(),
+        offset: FIRST_FRAME,
+        batch_seq: 0,
+        expected,
+        found,
+        lost: None,
+        acked: Acked::Proven,
+        advice: DEGRADED,
+    }
+    .into()
+}
+
+/// One step of the walk: `s` as its successor's `base` cut it, and its own Base.
+fn closed_segment<V: Vfs>(
+    r: &mut Recovery<'_, V>,
+    s: &SegmentFile<V::File>,
+    base: &Base,
+    full: bool,
+) -> Result<(ClosedSegment<V>, Base)> {
+    let header = header_of(r, s)?;
+    if header.salt != base.prev_salt {
+        let expected = format!("salt {:08x}, as its successor names it", base.prev_salt);
+        return Err(succession(&s.path, expected, format!("salt {:08x}", header.salt)));
+    }
+    let its_base = first_base(s, &header, base)?;
+    let id = SegmentId {
+        path: s.path.clone(),
+        seq: s.seq,
+        salt: header.salt,
+        cut: Cut { batch_seq: base.prev_batch_seq, chain: base.prev_chain, end: base.prev_end },
+        start_next: its_base.next_index,
+    };
+    let mode = r.options.read_mode;
+    let index_path = r.paths.index(s.seq);
+    let uuid = &r.ident.page.wal_uuid;
+    let by_file = ClosedSegment::with_index_file(r.vfs, id.clone(), mode, index_path, uuid)
+        .filter(|_| s.len >= base.prev_end);
+    if let Some(closed) = by_file {
+        if full {
+            scan_to_cut(&s.file, &id, Check::Full)?;
+            r.report.scanned_bytes += base.prev_end;
+        } else {
+            r.report.indexed += 1;
+        }
+        return Ok((closed, its_base));
+    }
+    let index = scan_to_cut(&s.file, &id, Check::Full)?;
+    r.report.scanned_bytes += base.prev_end;
+    Ok((ClosedSegment::in_memory(r.vfs.clone(), id, mode, index), its_base))
+}
+
+/// The Base record in a closed segment's first batch.
+fn first_base<F: VfsFile>(
+    s: &SegmentFile<F>,
+    header: &SegmentHeader,
+    successor: &Base,
+) -> Result<Base> {
+    let fault = |e| io_error("read", &s.path, Some(FIRST_FRAME), e);
+    let mut scanner = Scanner::new(&s.file, header.salt, s.len, Check::Full);
+    let (expected, found) = match scanner.step().map_err(fault)? {
+        Step::Frame => match scanner.frame().base() {
+            Some(b) if b.era == header.era => return Ok(*b),
+            _ => ("the segment's first batch, of its own era".into(), "another batch".into()),
+        },
+        Step::Stop(stop) => (stop.expected, stop.found),
+    };
+    Err(Corrupt {
+        kind: CorruptKind::SegmentStart,
+        path: s.path.clone(),
+        offset: FIRST_FRAME,
+        batch_seq: 0,
+        expected,
+        found,
+        lost: Some(LostRange {
+            first: successor.first_index,
+            last: successor.next_index.checked_sub(1),
+            term: None,
+        }),
+        acked: Acked::Proven,
+        advice: DEGRADED,
+    }
+    .into())
+}
