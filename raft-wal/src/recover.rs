@@ -63,6 +63,14 @@ pub(crate) struct Recovered<V: Vfs> {
     pub(crate) highest: u64,
 }
 
+/// Segments younger than the newest started one.
+#[derive(Debug, Default)]
+struct Young {
+    numbers: Vec<u64>,
+    /// One of them has bytes where its first batch would be.
+    begun: bool,
+}
+
 /// One pass over a directory.
 pub(crate) struct Recovery<'a, V: Vfs> {
     pub(crate) vfs: &'a V,
@@ -91,14 +99,14 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
         Verify::Tail => false,
         Verify::Full => true,
     };
-    let mut young = Vec::new();
+    let mut young = Young::default();
     let found = find_newest(&mut r, &mut segments, &mut young)?;
     let highest = r.names.highest().max(r.ident.head.start_seq);
     let Some((segment, header)) = found else {
         judge_head(&r, None, &segments, &young)?;
         let state = LogState::empty(r.options.initial_index);
         r.report.certain = r.ident.head.start_seq == 0;
-        let out = empty_log(state, young, era, highest);
+        let out = empty_log(state, young.numbers, era, highest);
         return judge_empty_marks(&mut r, &segments, out);
     };
     let newest = prove_and_judge(&mut r, segment, header, &young)?;
@@ -107,11 +115,20 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(newest.segment.seq);
     let (mut state, cut, carry) = replay(&r, &newest, older)?;
-    let youngsters = young.iter().filter_map(|n| segments.get(n));
+    let youngsters = young.numbers.iter().filter_map(|n| segments.get(n));
     judge_marks(&mut r, Some(&newest), youngsters, &mut state.hard_state)?;
     r.report.segments = walk.len();
     let highest = highest.max(newest.sealed.map_or(0, |(n, _)| n));
-    Ok(Recovered { state, newest: Some(newest), cut, carry, walk, young, era, highest })
+    Ok(Recovered {
+        state,
+        newest: Some(newest),
+        cut,
+        carry,
+        walk,
+        young: young.numbers,
+        era,
+        highest,
+    })
 }
 
 /// The log of a directory in which nothing was ever started.
@@ -145,7 +162,7 @@ fn judge_empty_marks<V: Vfs>(
 fn find_newest<V: Vfs>(
     r: &mut Recovery<'_, V>,
     segments: &mut BTreeMap<u64, SegmentFile<V::File>>,
-    young: &mut Vec<u64>,
+    young: &mut Young,
 ) -> Result<Option<(SegmentFile<V::File>, SegmentHeader)>> {
     let numbers: Vec<u64> = segments.keys().rev().copied().collect();
     for seq in numbers {
@@ -187,7 +204,7 @@ fn find_newest<V: Vfs>(
                 "its first batch is torn; nothing in it was acknowledged for certain",
             );
         }
-        young.push(seq);
+        young.numbers.push(seq);
     }
     Ok(None)
 }
@@ -214,10 +231,11 @@ fn judge_head<V: Vfs>(
     r: &Recovery<'_, V>,
     newest: Option<&Newest<V::File>>,
     segments: &BTreeMap<u64, SegmentFile<V::File>>,
-    young: &[u64],
+    young: &Young,
 ) -> Result<()> {
     let h_seq = newest.map_or(0, |n| n.segment.seq);
-    let there = |seq: u64| seq == h_seq || segments.contains_key(&seq) || young.contains(&seq);
+    let there =
+        |seq: u64| seq == h_seq || segments.contains_key(&seq) || young.numbers.contains(&seq);
     if let Some((next, salt)) = newest.and_then(|n| n.sealed) {
         if !there(next) {
             return Err(missing(r.paths, next, &format!("segment {h_seq} is closed and names it")));

@@ -63,6 +63,8 @@ pub(crate) const fn body_crc_start(salt: u32, offset: u64) -> u32 {
 impl FrameHeader {
     /// Encoded size.
     pub const LEN: usize = 48;
+    /// No batch has a higher number, so that counting on never overflows.
+    pub const BATCH_SEQ_MAX: u64 = u64::MAX / 2;
 
     /// The 48 bytes for a frame at `offset`. `header_crc` is computed, not taken.
     pub fn encode(&self, salt: u32, offset: u64) -> [u8; Self::LEN] {
@@ -103,7 +105,7 @@ impl FrameHeader {
     /// before it.
     pub fn decode(b: &[u8; Self::LEN], salt: u32, offset: u64) -> Option<Self> {
         let h = Self::parse(b);
-        let possible = h.batch_seq != 0
+        let possible = (1..=Self::BATCH_SEQ_MAX).contains(&h.batch_seq)
             && h.flags & !flags::ALL == 0
             && h.body_len.is_multiple_of(8)
             && h.durable_to <= offset

@@ -45,6 +45,8 @@ pub enum HeaderFault {
 impl SegmentHeader {
     /// Encoded size.
     pub const LEN: usize = 128;
+    /// No segment is larger: offsets in units of 8 bytes fit 32 bits with room to spare.
+    pub const CAPACITY_MAX: u64 = 8 << 30;
     /// The first eight bytes.
     pub const MAGIC: [u8; 8] = *b"RFTWAL\x00\x01";
 
@@ -89,6 +91,7 @@ impl SegmentHeader {
             era: get_u64(b, 72),
             era_nonce: get_u64(b, 80),
         };
-        if [1, 512, 4096].contains(&h.align) { Ok(h) } else { Err(HeaderFault::Bad) }
+        let possible = [1, 512, 4096].contains(&h.align) && h.capacity <= Self::CAPACITY_MAX;
+        if possible { Ok(h) } else { Err(HeaderFault::Bad) }
     }
 }

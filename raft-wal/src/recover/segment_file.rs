@@ -15,6 +15,7 @@ pub(crate) struct SegmentFile<F> {
     pub(crate) seq: u64,
     pub(crate) path: PathBuf,
     pub(crate) file: F,
+    /// Bytes that can hold frames: the file's length, at most its capacity.
     pub(crate) len: u64,
     /// The majority of the three copies; `None` if there is none.
     pub(crate) header: Option<SegmentHeader>,
@@ -66,6 +67,8 @@ pub(crate) fn load_segment_at<V: Vfs>(
     let header = majority(&copies);
     // A mark of an earlier life of the file promises nothing about this one.
     marks.retain(|m| Some(m.header) == header);
+    // Frames never stand beyond the capacity, however long a file was made.
+    let len = header.map_or(len, |h| len.min(h.capacity));
     Ok(SegmentFile { seq, path, file, len, header, marks })
 }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use raft_vfs::{Vfs, VfsFile};
 
 use super::segment_file::{SegmentFile, header_of, load_segment};
-use super::{DEGRADED, Recovery, refuse_unsupported};
+use super::{DEGRADED, Recovery, Young, refuse_unsupported};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{Base, Control, SegmentHeader};
 use crate::paths::io_error;
@@ -118,7 +118,7 @@ pub(super) fn prove_and_judge<V: Vfs>(
     r: &mut Recovery<'_, V>,
     mut segment: SegmentFile<V::File>,
     mut header: SegmentHeader,
-    young: &[u64],
+    young: &Young,
 ) -> Result<Newest<V::File>> {
     let mut seen = None;
     loop {
@@ -137,9 +137,10 @@ pub(super) fn prove_and_judge<V: Vfs>(
 }
 
 /// Step 5: whether the end of the newest segment is torn or damaged.
-fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &[u64]) -> Result<()> {
+fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &Young) -> Result<()> {
     if n.sealed.is_some() {
-        (r.report.tail, r.report.certain) = (Tail::Sealed, young.is_empty());
+        // The first group of the next segment has no promise anywhere yet.
+        (r.report.tail, r.report.certain) = (Tail::Sealed, false);
         return Ok(());
     }
     let p = n.stop.offset;
@@ -151,7 +152,9 @@ fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &[u64
     if let Some((who, durable_to)) = promise {
         return Err(lost_batch(n, who, durable_to).into());
     }
-    let clean = n.segment.marks.iter().any(|m| m.clean && m.durable_to == p) && young.is_empty();
+    // A younger segment that was begun, or that IDENT says was about to be, may have held more.
+    let began = young.begun || r.ident.head.start_seq > n.segment.seq;
+    let clean = !began && n.segment.marks.iter().any(|m| m.clean && m.durable_to == p);
     r.report.certain = clean;
     r.report.tail = match (&n.stop, clean) {
         (_, true) => Tail::Clean,
@@ -181,7 +184,10 @@ fn look_beyond<F: VfsFile>(n: &Newest<F>) -> Result<Beyond> {
 
 /// The error for a durable batch that is bad: names what its header, if readable, says it held.
 fn lost_batch<F>(n: &Newest<F>, who: &str, durable_to: u64) -> Corrupt {
-    let named = n.stop.header.filter(|h| h.n_entries > 0 && h.batch_seq == n.last.batch_seq + 1);
+    let named = n
+        .stop
+        .header
+        .filter(|h| h.n_entries > 0 && h.batch_seq == n.last.batch_seq.wrapping_add(1));
     Corrupt {
         kind: CorruptKind::Batch,
         path: n.segment.path.clone(),
