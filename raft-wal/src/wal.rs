@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use raft_vfs::Vfs;
+use raft_vfs::{Access, Vfs, VfsFile};
 
 use crate::cache::TailCache;
 use crate::dir::{self, Ident};
@@ -377,8 +377,8 @@ fn open_ident<V: Vfs>(
     dir::init(vfs, paths, options)
 }
 
-/// What an earlier process created may exist in the cache alone: makes the names durable before
-/// anything is decided by them.
+/// What an earlier process created may exist in the cache alone: makes the names, and the HEAD slot
+/// that the next one must not be written over, durable before anything is decided by them.
 fn sync_names<V: Vfs>(vfs: &V, paths: &Paths, ident: &Ident) -> Result<()> {
     let fault = |op, path: &Path, e| io_error(op, path, None, e);
     match vfs.list(&paths.wal) {
@@ -388,6 +388,9 @@ fn sync_names<V: Vfs>(vfs: &V, paths: &Paths, ident: &Ident) -> Result<()> {
         }
         _ => {}
     }
+    let ident_file = vfs.open(&paths.ident, Access::ReadWrite);
+    let ident_synced = ident_file.and_then(|file| file.sync_data());
+    ident_synced.map_err(|e| fault("sync", &paths.ident, e))?;
     vfs.sync_dir(&paths.dir).map_err(|e| fault("sync directory", &paths.dir, e))?;
     match vfs.sync_dir(&paths.wal) {
         // A wal directory that is gone is judged by HEAD, not here.
