@@ -13,7 +13,7 @@ use crate::problem::Findings;
 use crate::reader::{ReadOptions, Reader, Step};
 use crate::scan::Frame;
 use crate::snap::SnapFile;
-use crate::types::{Entry, EntryKind, HardState, Marker, Record, RecordKind};
+use crate::types::{Entry, EntryKind, Record, RecordKind};
 use crate::{Error, record};
 
 /// One entry of the replayed log, without its payload: 48 bytes.
@@ -45,9 +45,9 @@ pub struct Replay<V: Vfs> {
     vfs: V,
     layout: Layout,
     findings: Findings,
-    metadata: Option<Bytes>,
-    hard_state: Option<HardState>,
-    marker: Option<Marker>,
+    metadata: Option<Record>,
+    hard_state: Option<Record>,
+    marker: Option<Record>,
     snap: Option<SnapFile>,
     entries: Vec<EntryRef>,
     /// The file that was fetched from last.
@@ -89,15 +89,15 @@ impl<V: Vfs> Replay<V> {
     }
 
     fn apply(&mut self, record: Record) {
-        match record.kind {
+        match &record.kind {
             RecordKind::Crc(_) => {}
-            RecordKind::Metadata(data) => self.metadata = Some(data),
-            RecordKind::HardState(state) => self.hard_state = Some(state),
-            RecordKind::Snapshot(marker) => {
+            RecordKind::Metadata(_) => self.metadata = Some(record),
+            RecordKind::HardState(_) => self.hard_state = Some(record),
+            RecordKind::Snapshot(_) => {
                 if record.effect == Effect::Reset {
                     self.entries.clear();
                 }
-                self.marker = Some(marker);
+                self.marker = Some(record);
             }
             RecordKind::Entry(entry) => {
                 let keep = self.entries.partition_point(|e| e.index < entry.index);
@@ -125,18 +125,18 @@ impl<V: Vfs> Replay<V> {
         &self.findings
     }
 
-    /// The opaque bytes that name node and cluster.
-    pub fn metadata(&self) -> Option<&Bytes> {
+    /// The last metadata record: opaque bytes that name node and cluster.
+    pub fn metadata(&self) -> Option<&Record> {
         self.metadata.as_ref()
     }
 
-    /// The last hard state.
-    pub fn hard_state(&self) -> Option<HardState> {
-        self.hard_state
+    /// The last hard state record.
+    pub fn hard_state(&self) -> Option<&Record> {
+        self.hard_state.as_ref()
     }
 
-    /// The last snapshot marker.
-    pub fn marker(&self) -> Option<&Marker> {
+    /// The last snapshot marker record.
+    pub fn marker(&self) -> Option<&Record> {
         self.marker.as_ref()
     }
 

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
 
-use crate::Effect;
+use crate::{Effect, proto};
 
 /// What an entry's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +73,16 @@ pub struct ConfState {
     pub learners_next: Vec<u64>,
     /// Whether a joint configuration is left without being asked to.
     pub auto_leave: bool,
+}
+
+impl ConfState {
+    /// Reads a protobuf `ConfState`, as Raft libraries store it.
+    ///
+    /// # Errors
+    /// A sentence that says why it is none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        proto::ConfState::decode(bytes).map(Into::into).map_err(|e| e.to_string())
+    }
 }
 
 /// A snapshot marker: "there is a snapshot of everything up to here". The data is elsewhere.

@@ -81,7 +81,7 @@ fn snap_as_expected(snap: &SnapFile) -> Value {
 
 #[track_caller]
 fn check(dir: &Path, everything: &Everything) {
-    assert_eq!(everything.status(), Status::Intact, "{dir:?} {:#?}", everything.findings);
+    assert_eq!(everything.status(), Status::Intact, "{} {:#?}", dir.display(), everything.findings);
     let text = fs::read_to_string(dir.join("expected.jsonl")).unwrap();
     let expected: Vec<Value> = text
         .lines()
@@ -91,9 +91,9 @@ fn check(dir: &Path, everything: &Everything) {
     let records = everything.records.iter().zip(1..).map(|(r, n)| as_expected(r, n));
     let found: Vec<Value> = records.chain(everything.snaps.iter().map(snap_as_expected)).collect();
     for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!(found, expected, "{dir:?}");
+        assert_eq!(found, expected, "{}", dir.display());
     }
-    assert_eq!(found.len(), expected.len(), "{dir:?}");
+    assert_eq!(found.len(), expected.len(), "{}", dir.display());
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_wal_directory_or_a_file_of_its_own_is_read_as_part_of_the_whole() {
         let mut apart = Vec::new();
         for path in segments(&dir.join("wal")) {
             let one = read(&path);
-            assert_eq!(one.status(), Status::Intact, "{path:?} {:#?}", one.findings);
+            assert_eq!(one.status(), Status::Intact, "{} {:#?}", path.display(), one.findings);
             apart.extend(one.records.into_iter().map(|r| r.kind));
         }
         assert_eq!(apart, whole.records.into_iter().map(|r| r.kind).collect::<Vec<_>>());
