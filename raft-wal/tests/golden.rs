@@ -1,0 +1,211 @@
+//! Logs kept in the repository, sound and damaged, and what an open makes of each.
+//!
+//! `tests/fixtures/v1` and `tests/fixtures/v1-damaged` hold a directory a log: `log/` is the log,
+//! `expected.txt` what an open must give. Both must stay readable by every later version, and
+//! today's code must still write the same bytes.
+#![allow(clippy::disallowed_methods, reason = "fixtures are real files")]
+
+#[path = "golden/damage.rs"]
+mod damage;
+#[path = "golden/listing.rs"]
+mod listing;
+#[path = "golden/logs.rs"]
+mod logs;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use raft_vfs::sim::SimVfs;
+use raft_vfs::{OsVfs, Vfs};
+use raft_wal::{Options, ReadMode, Verify, Wal};
+
+use crate::damage::DAMAGED;
+use crate::logs::{DIR, LOGS, options};
+
+/// The files of a log by relative path, without the lock file, which every open makes.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// One fixture: where it is kept, and a disk with what today's code makes of it.
+struct Case {
+    name: String,
+    path: PathBuf,
+    made: SimVfs,
+    damaged: bool,
+}
+
+fn cases() -> Vec<Case> {
+    static REWRITE: Once = Once::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let case = |kind: &str, name: &str, made| Case {
+        name: format!("{kind}/{name}"),
+        path: root.join(kind).join(name),
+        made,
+        damaged: kind != "v1",
+    };
+    let sound = LOGS.iter().map(|l| case("v1", l.name, l.make()));
+    let damaged = DAMAGED.iter().map(|d| case("v1-damaged", d.name, d.make()));
+    let cases: Vec<_> = sound.chain(damaged).collect();
+    REWRITE.call_once(|| {
+        if std::env::var_os("RAFT_WAL_REWRITE_FIXTURES").is_some() {
+            for kind in ["v1", "v1-damaged"] {
+                let _ = fs::remove_dir_all(root.join(kind));
+            }
+            cases.iter().for_each(rewrite);
+        }
+    });
+    cases
+}
+
+fn rewrite(case: &Case) {
+    let files = sim_files(&case.made);
+    os_write(&case.path.join("log"), &files);
+    fs::write(case.path.join("expected.txt"), outcome(&sim_disk(&files), DIR, &options())).unwrap();
+}
+
+fn sim_files(disk: &SimVfs) -> Files {
+    let relative = |p: &PathBuf| p.strip_prefix(DIR).unwrap().display().to_string();
+    let named = disk.paths().into_iter().map(|p| (relative(&p), disk.read_file(&p).unwrap()));
+    named.filter(|(name, _)| name != "LOCK").collect()
+}
+
+fn sim_disk(files: &Files) -> SimVfs {
+    let disk = SimVfs::new(7);
+    for (name, bytes) in files {
+        disk.write_file(format!("{DIR}/{name}"), bytes);
+    }
+    disk
+}
+
+fn os_files(dir: &Path) -> Files {
+    let mut out = Files::new();
+    for sub in ["", "wal"] {
+        let Ok(entries) = fs::read_dir(dir.join(sub)) else { continue };
+        for e in entries.map(Result::unwrap).filter(|e| e.file_type().unwrap().is_file()) {
+            let name = Path::new(sub).join(e.file_name()).display().to_string();
+            out.insert(name, fs::read(e.path()).unwrap());
+        }
+    }
+    out
+}
+
+fn os_write(dir: &Path, files: &Files) {
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// What an open gives, as it stands in `expected.txt`.
+fn outcome<V: Vfs>(vfs: &V, dir: impl AsRef<Path>, options: &Options) -> String {
+    let dir = dir.as_ref();
+    match Wal::open(vfs.clone(), dir, options) {
+        Ok((wal, report)) => listing::contents(&wal) + &listing::report(dir, &report),
+        Err(e) => listing::error(dir, &e),
+    }
+}
+
+/// The part of an outcome that says what the log holds.
+fn contents<V: Vfs>(vfs: &V, options: &Options) -> String {
+    listing::contents(&Wal::open(vfs.clone(), DIR, options).unwrap().0)
+}
+
+fn expected(case: &Case) -> String {
+    let text = fs::read_to_string(case.path.join("expected.txt"));
+    text.unwrap_or_else(|e| panic!("{}/expected.txt: {e}", case.name))
+}
+
+#[test]
+fn the_code_still_writes_the_kept_logs_byte_for_byte() {
+    for case in cases() {
+        let (kept, made) = (os_files(&case.path.join("log")), sim_files(&case.made));
+        let (kept_names, names): (Vec<_>, Vec<_>) = (kept.keys().collect(), made.keys().collect());
+        assert_eq!(kept_names, names, "{}", case.name);
+        for (name, bytes) in &made {
+            let differs = kept[name].iter().zip(bytes).position(|(a, b)| a != b);
+            assert_eq!(differs, None, "{}: {name}: first byte that differs", case.name);
+            assert_eq!(kept[name].len(), bytes.len(), "{}: {name}", case.name);
+        }
+    }
+}
+
+#[test]
+fn every_kept_directory_is_known_to_this_test() {
+    let known: Vec<_> = cases().into_iter().map(|c| c.path).collect();
+    for kind in ["v1", "v1-damaged"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(kind);
+        for e in fs::read_dir(root).unwrap() {
+            let path = e.unwrap().path();
+            assert!(known.contains(&path), "{} is not made by anything", path.display());
+        }
+    }
+}
+
+#[test]
+fn kept_logs_open_as_expected_on_the_simulated_disk() {
+    for case in cases() {
+        let disk = sim_disk(&os_files(&case.path.join("log")));
+        assert_eq!(outcome(&disk, DIR, &options()), expected(&case), "{}", case.name);
+    }
+}
+
+#[test]
+fn kept_logs_open_as_expected_on_real_files() {
+    for case in cases() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = os_files(&case.path.join("log"));
+        os_write(dir.path(), &files);
+        assert_eq!(outcome(&OsVfs, dir.path(), &options()), expected(&case), "{}", case.name);
+    }
+}
+
+#[test]
+fn a_refused_log_is_left_as_it_was() {
+    for case in cases() {
+        let files = os_files(&case.path.join("log"));
+        let disk = sim_disk(&files);
+        if Wal::open(disk.clone(), DIR, &options()).is_err() {
+            assert!(case.damaged, "{} is sound", case.name);
+            assert_eq!(sim_files(&disk), files, "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn every_way_of_reading_gives_the_same_log_again_and_again() {
+    for case in cases() {
+        let disk = sim_disk(&os_files(&case.path.join("log")));
+        if Wal::open(disk.fork(), DIR, &options()).is_err() {
+            continue;
+        }
+        let expected = contents(&disk.fork(), &options());
+        for verify in [Verify::Tail, Verify::Full] {
+            for mode in [ReadMode::Map, ReadMode::Pread] {
+                let options = options().verify(verify).read_mode(mode);
+                let disk = disk.fork();
+                // The first open may write; the second stands on what it wrote.
+                for round in ["first", "second"] {
+                    let found = contents(&disk, &options);
+                    assert_eq!(found, expected, "{} {verify:?} {mode:?} {round}", case.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_damaged_logs_that_open_hold_what_their_origin_holds_but_for_a_torn_tail() {
+    for (d, case) in DAMAGED.iter().zip(cases().into_iter().filter(|c| c.damaged)) {
+        let outcome = expected(&case);
+        if outcome.starts_with("error") {
+            continue;
+        }
+        let origin = contents(&logs::log(d.of).make(), &options());
+        let torn = outcome.contains("gave up");
+        let lost = origin.lines().filter(|l| !outcome.contains(l));
+        let lost: Vec<_> = lost.filter(|l| !l.starts_with("log [")).collect();
+        assert!(torn || lost.is_empty(), "{}: lost in silence: {lost:?}", case.name);
+    }
+}
