@@ -177,6 +177,7 @@ pub(crate) fn init<V: Vfs>(vfs: &V, paths: &Paths, options: &Options) -> Result<
         }
         _ => {}
     }
+    sync_ancestors(vfs, &paths.dir)?;
     let mut uuid = [0; 16];
     for half in uuid.chunks_exact_mut(8) {
         let r = vfs.random().map_err(|e| fault("random number for", &paths.ident, e))?;
@@ -200,6 +201,26 @@ pub(crate) fn init<V: Vfs>(vfs: &V, paths: &Paths, options: &Options) -> Result<
     vfs.rename(tmp, &paths.ident).map_err(|e| fault("rename", tmp, e))?;
     vfs.sync_dir(&paths.dir).map_err(|e| fault("sync directory", &paths.dir, e))?;
     Ok(Ident { page, head: HeadSlot::default(), head_page: 3 })
+}
+
+/// Makes the directory's own name, and those of its ancestors, durable. Whoever made them may have
+/// died before syncing them; IDENT, which comes after this, says that it was done. An ancestor
+/// that this process may not open was there before it.
+fn sync_ancestors<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
+    let mut at = dir;
+    loop {
+        let parent = parent_of(at);
+        match vfs.sync_dir(parent) {
+            Err(e) if e.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(io_error("sync directory", parent, None, e));
+            }
+            _ => {}
+        }
+        if parent == at || parent == Path::new(".") {
+            return Ok(());
+        }
+        at = parent;
+    }
 }
 
 /// A directory without IDENT may hold only what an unfinished creation leaves.

@@ -29,7 +29,7 @@ use self::segment_file::header_of;
 use self::tail::prove_and_judge;
 use self::walk::walk_back;
 use crate::dir::{Ident, Names};
-use crate::error::{Acked, Corrupt, CorruptKind, Error, Result};
+use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{FIRST_FRAME, SegmentHeader};
 use crate::options::{Options, Verify, VoteRule};
 use crate::paths::{Paths, io_error};
@@ -238,7 +238,8 @@ fn judge_head<V: Vfs>(
         |seq: u64| seq == h_seq || segments.contains_key(&seq) || young.numbers.contains(&seq);
     if let Some((next, salt)) = newest.and_then(|n| n.sealed) {
         if !there(next) {
-            return Err(missing(r.paths, next, &format!("segment {h_seq} is closed and names it")));
+            let why = format!("segment {h_seq} is closed and names it");
+            return Err(missing(r.paths, next, &why, newest.map(|n| (n.next_index, None))));
         }
         let header = segments.get(&next).and_then(|s| s.header);
         if header.is_some_and(|h| h.salt != salt) {
@@ -260,14 +261,15 @@ fn judge_head<V: Vfs>(
     if head.start_seq > h_seq {
         for seq in [head.start_seq, head.live_seq, head.proven_seq] {
             if seq != 0 && !there(seq) {
-                return Err(missing(r.paths, seq, "IDENT says that it was in use"));
+                return Err(missing(r.paths, seq, "IDENT says that it was in use", None));
             }
         }
     }
     Ok(())
 }
 
-fn missing(paths: &Paths, seq: u64, why: &str) -> Error {
+/// The error for a segment that must exist; `lost` are the indexes that it may have held.
+fn missing(paths: &Paths, seq: u64, why: &str, lost: Option<(u64, Option<u64>)>) -> Error {
     Corrupt {
         kind: CorruptKind::MissingSegment,
         path: paths.segment(seq),
@@ -275,7 +277,7 @@ fn missing(paths: &Paths, seq: u64, why: &str) -> Error {
         batch_seq: 0,
         expected: format!("a file, because {why}"),
         found: "no such file".into(),
-        lost: None,
+        lost: lost.map(|(first, last)| LostRange { first, last, term: None }),
         acked: Acked::Possible,
         advice: "put the file back from a copy; without it what it held is lost",
     }

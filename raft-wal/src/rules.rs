@@ -7,7 +7,7 @@ use crate::error::{Error, Reject};
 use crate::format::{BLOBS_MAX, Control, Run};
 use crate::options::VoteRule;
 use crate::state::LogState;
-use crate::types::{HardState, SnapshotMark};
+use crate::types::{HardState, Reset, SnapshotMark};
 
 /// One batch, as far as the rules look: its control records, and index and terms of its entries.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,7 @@ pub(crate) fn check<V: Vfs>(log: &LogState<V>, change: &Change<'_>, votes: VoteR
                 compact(log, &mut at, *first_index, *base_term)?;
             }
             Control::Reset(r) => {
+                kept_mark(log, change, r)?;
                 at = Cursor {
                     first: r.first_index,
                     next: r.first_index,
@@ -160,6 +161,19 @@ fn snapshot<V: Vfs>(
     match &log.snapshot {
         Some(s) if s.index > mark.index && !at.reset => {
             Err(Reject::SnapshotOld { current: s.index, found: mark.index }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A reset keeps an older marker below the new log, where every later segment repeats it: right
+/// before the first index it must agree with the base term.
+fn kept_mark<V: Vfs>(log: &LogState<V>, change: &Change<'_>, r: &Reset) -> Verdict {
+    let brought = change.controls.iter().any(|(_, c)| matches!(c, Control::Snap(_)));
+    let kept = log.snapshot.as_ref().filter(|m| !brought && m.index + 1 == r.first_index);
+    match (kept, r.base_term) {
+        (Some(m), Some(found)) if m.term != found => {
+            Err(Reject::SnapshotTerm { index: m.index, expected: m.term, found }.into())
         }
         _ => Ok(()),
     }

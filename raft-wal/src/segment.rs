@@ -459,7 +459,8 @@ pub(crate) fn scan_to_cut<F: VfsFile>(
         match scanner.step().map_err(fault)? {
             Step::Frame => {
                 if !index.apply(scanner.frame()) {
-                    let at = scanner.frame().offset;
+                    let f = scanner.frame();
+                    let at = (f.header.batch_seq, f.offset);
                     let found = format!("entries from {}", scanner.frame().header.first_index);
                     let expected = format!("entries from {}", index.next());
                     return Err(closed_fault(
@@ -480,7 +481,8 @@ pub(crate) fn scan_to_cut<F: VfsFile>(
                     let last = h.first_index.checked_add(u64::from(h.n_entries) - 1);
                     Some(LostRange { first: index.next(), last, term: None })
                 });
-                let (at, expected) = (stop.offset, stop.expected);
+                let batch_seq = scanner.expected().map_or(0, |(seq, _)| seq);
+                let (at, expected) = ((batch_seq, stop.offset), stop.expected);
                 return Err(closed_fault(CorruptKind::Batch, id, at, expected, stop.found, lost));
             }
         }
@@ -489,7 +491,7 @@ pub(crate) fn scan_to_cut<F: VfsFile>(
     if (last.batch_seq, last.header_crc) != (id.cut.batch_seq, id.cut.chain) {
         let expected = format!("batch {} with checksum {:08x}", id.cut.batch_seq, id.cut.chain);
         let found = format!("batch {} with checksum {:08x}", last.batch_seq, last.header_crc);
-        let at = scanner.frame().offset;
+        let at = (last.batch_seq, scanner.frame().offset);
         return Err(closed_fault(CorruptKind::Succession, id, at, expected, found, None));
     }
     Ok(index)
@@ -498,7 +500,7 @@ pub(crate) fn scan_to_cut<F: VfsFile>(
 fn closed_fault(
     kind: CorruptKind,
     id: &SegmentId,
-    offset: u64,
+    (batch_seq, offset): (u64, u64),
     expected: String,
     found: String,
     lost: Option<LostRange>,
@@ -507,7 +509,7 @@ fn closed_fault(
         kind,
         path: id.path.clone(),
         offset,
-        batch_seq: id.cut.batch_seq,
+        batch_seq,
         expected,
         found,
         lost,

@@ -32,6 +32,9 @@ pub(crate) struct Newest<F> {
     pub(crate) unproven: u64,
     /// Segments below this are garbage.
     pub(crate) floor_seq: u64,
+    /// Where the log begins, and where it goes on behind the last valid batch.
+    pub(crate) first_index: u64,
+    pub(crate) next_index: u64,
     /// Whether a promise covers the segment's first batch.
     pub(crate) start_proven: bool,
 }
@@ -49,6 +52,7 @@ fn prove<V: Vfs>(
     // Only the un-synced window is held: a batch leaves it as soon as a promise covers it.
     let mut open: VecDeque<Cut> = VecDeque::new();
     let (mut base, mut last, mut sealed, mut floor_seq) = (None, None, None, 0);
+    let (mut first_index, mut next_index) = (0, 0);
     let stop = loop {
         match scanner.step().map_err(fault)? {
             Step::Frame => {
@@ -56,6 +60,7 @@ fn prove<V: Vfs>(
                 let cut = cut_of(f);
                 promised = promised.max(f.header.durable_to);
                 floor_seq = floor_seq.max(floor_of(f, segment.seq));
+                (first_index, next_index) = bounds_after(f, first_index);
                 base = base.or_else(|| f.base().copied());
                 last = Some(cut);
                 open.push_back(cut);
@@ -91,6 +96,8 @@ fn prove<V: Vfs>(
         proven,
         unproven: open.len() as u64,
         floor_seq,
+        first_index,
+        next_index,
         start_proven: proven.is_some(),
         stop,
         segment,
@@ -99,6 +106,19 @@ fn prove<V: Vfs>(
 
 pub(super) fn cut_of(f: &Frame) -> Cut {
     Cut { batch_seq: f.header.batch_seq, chain: f.header.header_crc, end: f.end }
+}
+
+/// The log's first and next index after this batch.
+fn bounds_after(f: &Frame, mut first_index: u64) -> (u64, u64) {
+    for (_, c) in &f.controls {
+        match c {
+            Control::Base(b) => first_index = b.first_index,
+            Control::Compact { first_index: to, .. } => first_index = first_index.max(*to),
+            Control::Reset(r) => first_index = r.first_index,
+            _ => {}
+        }
+    }
+    (first_index, f.header.first_index.saturating_add(f.offsets.len() as u64))
 }
 
 /// The highest floor that a frame of segment `seq` sets.
@@ -195,7 +215,11 @@ fn lost_batch<F>(n: &Newest<F>, who: &str, durable_to: u64) -> Corrupt {
         batch_seq: n.last.batch_seq.wrapping_add(1),
         expected: format!("{}, as {who} promises durability up to {durable_to}", n.stop.expected),
         found: n.stop.found.clone(),
-        lost: named.map(|h| LostRange { first: h.first_index, last: None, term: None }),
+        lost: Some(LostRange {
+            first: named.map_or(n.next_index, |h| h.first_index),
+            last: None,
+            term: None,
+        }),
         acked: Acked::Proven,
         advice: DEGRADED,
     }

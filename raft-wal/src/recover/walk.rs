@@ -28,7 +28,9 @@ pub(super) fn walk_back<V: Vfs>(
     while base.prev_segment != 0 && base.prev_segment >= newest.floor_seq {
         let seq = base.prev_segment;
         let Some(s) = segments.remove(&seq) else {
-            return Err(missing(r.paths, seq, &format!("segment {successor} was built on it")));
+            let why = format!("segment {successor} was built on it");
+            let lost = (newest.first_index, base.next_index.checked_sub(1));
+            return Err(missing(r.paths, seq, &why, Some(lost)));
         };
         if seq >= successor {
             return Err(succession(
@@ -37,7 +39,7 @@ pub(super) fn walk_back<V: Vfs>(
                 seq.to_string(),
             ));
         }
-        let (closed, its_base) = closed_segment(r, &s, &base, full)?;
+        let (closed, its_base) = closed_segment(r, &s, &base, newest.first_index, full)?;
         older.push_front(Arc::new(closed));
         (base, successor) = (its_base, seq);
     }
@@ -64,6 +66,7 @@ fn closed_segment<V: Vfs>(
     r: &mut Recovery<'_, V>,
     s: &SegmentFile<V::File>,
     base: &Base,
+    first_index: u64,
     full: bool,
 ) -> Result<(ClosedSegment<V>, Base)> {
     let header = header_of(r, s)?;
@@ -71,7 +74,7 @@ fn closed_segment<V: Vfs>(
         let expected = format!("salt {:08x}, as its successor names it", base.prev_salt);
         return Err(succession(&s.path, expected, format!("salt {:08x}", header.salt)));
     }
-    let its_base = first_base(s, &header, base)?;
+    let its_base = first_base(s, &header, base, first_index)?;
     let id = SegmentId {
         path: s.path.clone(),
         seq: s.seq,
@@ -103,6 +106,7 @@ fn first_base<F: VfsFile>(
     s: &SegmentFile<F>,
     header: &SegmentHeader,
     successor: &Base,
+    first_index: u64,
 ) -> Result<Base> {
     let fault = |e| io_error("read", &s.path, Some(FIRST_FRAME), e);
     let mut scanner = Scanner::new(&s.file, header.salt, s.len, Check::Full);
@@ -121,7 +125,7 @@ fn first_base<F: VfsFile>(
         expected,
         found,
         lost: Some(LostRange {
-            first: successor.first_index,
+            first: first_index,
             last: successor.next_index.checked_sub(1),
             term: None,
         }),
