@@ -160,7 +160,7 @@ impl<V: Vfs> Wal<V> {
             first_index: cut.first_index,
             base_term: cut.base_term,
             next_index: cut.next_index,
-            last_term: cut.last_term,
+            last_term: cut.last_term.unwrap_or(0),
             floor_seq: self.state.floor_seq,
             era: self.era,
             nonce: self.era_nonce,
@@ -327,7 +327,7 @@ impl<V: Vfs> Wal<V> {
         let change = Change { controls, first_index, count, runs: &encoded.runs };
         self.state.apply(&change, &encoded.offsets, seq)?;
         self.tip.last_index = self.state.view.next_index.saturating_sub(1);
-        self.tip.term = self.state.view.last_term;
+        self.tip.term = self.state.view.last_term.unwrap_or(0);
         Ok(())
     }
 

@@ -141,7 +141,7 @@ fn empty_log<V: Vfs>(state: LogState<V>, young: Vec<u64>, era: u64, highest: u64
         first_index: at,
         base_term: None,
         next_index: at,
-        last_term: 0,
+        last_term: None,
     };
     let carry = Carry::default();
     Recovered { state, newest: None, cut, carry, walk: Vec::new(), young, era, highest }
@@ -199,6 +199,7 @@ fn find_newest<V: Vfs>(
             .into());
         }
         if ahead.nonzero_end > FIRST_FRAME {
+            young.begun = true;
             r.report.note(
                 &s.path,
                 "its first batch is torn; nothing in it was acknowledged for certain",

@@ -224,7 +224,7 @@ fn entries<V: Vfs>(log: &LogState<V>, at: &mut Cursor, change: &Change<'_>) -> V
     let mut before = if at.next == at.first {
         at.base_term
     } else if at.next == log.view.next_index {
-        Some(log.view.last_term)
+        log.view.last_term
     } else {
         log.view.term(at.next - 1)?
     };

@@ -38,8 +38,10 @@ pub(crate) struct LogView<V: Vfs> {
     pub(crate) next_index: u64,
     /// Term of `first_index - 1`, where there is such an entry.
     pub(crate) base_term: Option<u64>,
-    /// Term of the last entry; the base term, or 0, of an empty log.
-    pub(crate) last_term: u64,
+    /// Term of the last entry; the base term of an empty log. `None` where there is none, or where
+    /// the entry was in a segment that a later compaction let go of: recovery passes through such
+    /// states, but never ends in one.
+    pub(crate) last_term: Option<u64>,
     pub(crate) spans: VecDeque<Span<V>>,
     /// The newest segment.
     pub(crate) tail: SegmentIndex,
@@ -52,7 +54,7 @@ impl<V: Vfs> LogView<V> {
             first_index: first,
             next_index: first,
             base_term: None,
-            last_term: 0,
+            last_term: None,
             spans: VecDeque::new(),
             tail: SegmentIndex::new(first),
         }
@@ -78,7 +80,7 @@ impl<V: Vfs> LogView<V> {
             return Ok(self.base_term);
         }
         if index.checked_add(1) == Some(self.next_index) && self.next_index > self.first_index {
-            return Ok(Some(self.last_term));
+            return Ok(self.last_term);
         }
         match self.place(index) {
             Some(Place::Tail) => Ok(self.tail.term(index)),
@@ -115,7 +117,7 @@ impl<V: Vfs> LogView<V> {
         self.first_index = r.first_index;
         self.next_index = r.first_index;
         self.base_term = r.base_term;
-        self.last_term = r.base_term.unwrap_or(0);
+        self.last_term = r.base_term;
     }
 
     /// Entries from `from` on go.
@@ -132,7 +134,7 @@ impl<V: Vfs> LogView<V> {
         }
         self.tail.truncate(from);
         self.next_index = from;
-        self.last_term = last_term.unwrap_or(0);
+        self.last_term = last_term;
         Ok(())
     }
 
@@ -141,7 +143,7 @@ impl<V: Vfs> LogView<V> {
         if let Some(run) = runs.last() {
             self.tail.push(first, offsets, runs);
             self.next_index = self.tail.next();
-            self.last_term = run.term;
+            self.last_term = Some(run.term);
         }
     }
 

@@ -181,13 +181,17 @@ impl<V: Vfs> Wal<V> {
         let tip = Durable {
             batch_seq: last,
             last_index: view.next_index.saturating_sub(1),
-            term: view.last_term,
+            term: view.last_term.unwrap_or(0),
         };
         let durable = if unproven == 0 {
             tip
         } else {
             let last_index = r.cut.next_index.saturating_sub(1);
-            Durable { batch_seq: r.cut.cut.batch_seq, last_index, term: r.cut.last_term }
+            Durable {
+                batch_seq: r.cut.cut.batch_seq,
+                last_index,
+                term: r.cut.last_term.unwrap_or(0),
+            }
         };
         let unindexed = view.spans.iter().map(|s| &s.segment).filter(|s| !s.has_index_file());
         let start = EraStart {

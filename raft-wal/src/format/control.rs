@@ -48,7 +48,8 @@ pub struct Base {
     pub base_term: Option<u64>,
     /// One past the last index of the log at the cut.
     pub next_index: u64,
-    /// Term of the last entry at the cut; the base term, or 0, of an empty log.
+    /// Term of the last entry at the cut; the base term, or 0, of an empty log; 0 also where the
+    /// entry is below the floor and its term was not known.
     pub last_term: u64,
     /// Segments below this number are garbage.
     pub floor_seq: u64,

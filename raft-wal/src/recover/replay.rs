@@ -9,7 +9,7 @@ use super::segment_file::SegmentFile;
 use super::tail::{Newest, cut_of};
 use super::{DEGRADED, Recovery};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
-use crate::format::{Control, FIRST_FRAME};
+use crate::format::{Base, Control, FIRST_FRAME};
 use crate::paths::io_error;
 use crate::rules::{Broken, Change, check};
 use crate::scan::{Check, Frame, Scanner, Step};
@@ -26,7 +26,7 @@ pub(crate) struct CutPoint {
     pub(crate) first_index: u64,
     pub(crate) base_term: Option<u64>,
     pub(crate) next_index: u64,
-    pub(crate) last_term: u64,
+    pub(crate) last_term: Option<u64>,
 }
 
 /// What the unproven batches amount to.
@@ -40,6 +40,14 @@ pub(crate) struct Carry {
     pub(crate) reset: bool,
 }
 
+/// Term of the last entry at the cut; 0 in the record also stands for one that was not known.
+fn last_term(base: &Base) -> Option<u64> {
+    if base.next_index == base.first_index {
+        return base.base_term;
+    }
+    Some(base.last_term).filter(|&term| term != 0)
+}
+
 /// The log as the newest segment found it: older segments' entries, each cut by all younger ones.
 fn view_before<V: Vfs>(
     newest: &Newest<V::File>,
@@ -50,7 +58,7 @@ fn view_before<V: Vfs>(
     let view = &mut state.view;
     view.first_index = base.first_index;
     view.base_term = base.base_term;
-    view.last_term = base.last_term;
+    view.last_term = last_term(base);
     let (mut upper, mut minimum) = (base.next_index, u64::MAX);
     for segment in older.into_iter().rev() {
         let (lo, hi) = (segment.first(), segment.next().min(minimum));
@@ -104,7 +112,7 @@ pub(super) fn replay<V: Vfs>(
         first_index: b.first_index,
         base_term: b.base_term,
         next_index: b.next_index,
-        last_term: b.last_term,
+        last_term: last_term(b),
     };
     let proven_end = newest.proven.map_or(0, |c| c.end);
     let mut carry = Carry { batches: newest.unproven, ..Carry::default() };
