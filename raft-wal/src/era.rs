@@ -130,7 +130,7 @@ impl<V: Vfs> Wal<V> {
             let live = seq == cut.segment;
             let index = self.state.view.tail.clone();
             let mode = self.options.read_mode;
-            let closed = ClosedSegment::in_memory(self.vfs.clone(), id, mode, index);
+            let closed = ClosedSegment::appended(self.vfs.clone(), id, mode, index);
             let closed = std::sync::Arc::new(closed);
             if live {
                 self.unindexed.push_back(closed.clone());

@@ -218,8 +218,8 @@ fn refuse_unsupported(path: &std::path::Path, stop: Option<&Stop>) -> Result<()>
         Some(Stop { reason: StopReason::Unsupported, header: Some(h), .. }) => {
             Err(Error::Unsupported {
                 path: path.to_owned(),
-                what: "frame codec or stream",
-                found: u64::from(h.codec.max(h.stream)),
+                what: "frame codec, stream or record kind",
+                found: Some(u64::from(h.codec.max(h.stream))).filter(|&n| n != 0).unwrap_or(15),
                 expected: 0,
             })
         }

@@ -127,7 +127,46 @@ pub struct Scanner<'f, F> {
 }
 
 /// What is wrong with a body.
-struct BadBody(u64, String, String);
+struct BadBody {
+    at: u64,
+    expected: String,
+    found: String,
+    /// Nothing is wrong with it, but this version cannot read it.
+    unsupported: bool,
+}
+
+impl BadBody {
+    fn new(at: u64, expected: &str, found: impl Into<String>) -> Self {
+        Self { at, expected: expected.into(), found: found.into(), unsupported: false }
+    }
+}
+
+/// Checksums of records on their way into the checksum of the body, a batch of them at a time.
+struct BodyCrc {
+    hasher: crc32fast::Hasher,
+    waiting: Vec<u8>,
+}
+
+impl BodyCrc {
+    const BATCH: usize = 1024;
+
+    fn new(seed: u32) -> Self {
+        Self { hasher: crc32fast::Hasher::new_with_initial(seed), waiting: Vec::new() }
+    }
+
+    fn push(&mut self, crc: [u8; 4]) {
+        self.waiting.extend_from_slice(&crc);
+        if self.waiting.len() >= Self::BATCH {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+        }
+    }
+
+    fn finish(mut self) -> u32 {
+        self.hasher.update(&self.waiting);
+        self.hasher.finalize()
+    }
+}
 
 impl<'f, F: VfsFile> Scanner<'f, F> {
     /// A scanner of the segment with this salt, from its first frame up to offset `end`.
@@ -189,9 +228,10 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
             let found = format!("{} bytes of body where {room} are left", h.body_len);
             return Ok(self.stop(StopReason::Body, Some(h), "a body within the file", found));
         }
-        if let Err(BadBody(at, expected, found)) = self.body(&h)? {
-            let found = format!("{found} (record at {at})");
-            return Ok(self.stop(StopReason::Body, Some(h), expected, found));
+        if let Err(bad) = self.body(&h)? {
+            let reason = if bad.unsupported { StopReason::Unsupported } else { StopReason::Body };
+            let found = format!("{} (record at {})", bad.found, bad.at);
+            return Ok(self.stop(reason, Some(h), bad.expected, found));
         }
         self.frame.offset = self.pos;
         self.frame.end = self.pos + FRAME_HEADER_LEN + u64::from(h.body_len);
@@ -218,7 +258,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         self.frame.runs.clear();
         let start = self.pos + FRAME_HEADER_LEN;
         let end = start + u64::from(h.body_len);
-        let mut crcs = crc32fast::Hasher::new_with_initial(body_crc_start(self.salt, self.pos));
+        let mut crcs = BodyCrc::new(body_crc_start(self.salt, self.pos));
         if h.has(flags::PAD) {
             if let Err(bad) = self.zero_body(start, end)? {
                 return Ok(Err(bad));
@@ -228,14 +268,14 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
             while at < end {
                 match self.record(h, at, end)? {
                     Ok((next, crc)) => {
-                        crcs.update(&crc);
+                        crcs.push(crc);
                         at = next;
                     }
                     Err(bad) => return Ok(Err(bad)),
                 }
             }
         }
-        Ok(self.whole_body(h, crcs.finalize()))
+        Ok(self.whole_body(h, crcs.finish()))
     }
 
     /// A padding frame's body has no records, and is zero so that no byte goes unchecked.
@@ -244,7 +284,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         while at < end {
             let n = (end - at).min(PAGE);
             if self.window.bytes(at, n)?.iter().any(|&b| b != 0) {
-                return Ok(Err(BadBody(at, "zeros in padding".into(), "other bytes".into())));
+                return Ok(Err(BadBody::new(at, "zeros in padding", "other bytes")));
             }
             at += n;
         }
@@ -258,7 +298,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         at: u64,
         end: u64,
     ) -> io::Result<Result<(u64, [u8; 4]), BadBody>> {
-        let bad = |expected: &str, found: String| Ok(Err(BadBody(at, expected.into(), found)));
+        let bad = |expected: &str, found: String| Ok(Err(BadBody::new(at, expected, found)));
         if end - at < RECORD_OVERHEAD {
             return bad("a whole record", format!("{} bytes", end - at));
         }
@@ -286,6 +326,11 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
                 return bad("a record with its checksum", "another checksum".into());
             }
             crc = get(bytes, len as usize - 4);
+            if head.kind == RecordKind::Escape {
+                let found = "a record of an extended kind";
+                let bad = BadBody::new(at, "record kinds 0 to 14", found);
+                return Ok(Err(BadBody { unsupported: true, ..bad }));
+            }
             if !is_entry {
                 let data = &bytes[RecordHead::LEN..RecordHead::LEN + head.len as usize];
                 let Some(control) = Control::decode(head.kind, data) else {
@@ -310,7 +355,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
 
     /// What can be said of the body only as a whole.
     fn whole_body(&self, h: &FrameHeader, body_crc: u32) -> Result<(), BadBody> {
-        let bad = |what: &str, found: String| Err(BadBody(self.pos, what.into(), found));
+        let bad = |what: &str, found: String| Err(BadBody::new(self.pos, what, found));
         let f = &self.frame;
         if f.offsets.len() as u64 != u64::from(h.n_entries) {
             let expected = format!("{} entries", h.n_entries);

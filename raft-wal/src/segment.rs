@@ -1,6 +1,7 @@
 //! A closed segment: one that nothing is written to any more. Its entries are found by its index
 //! file or by an index in memory, and read through a mapping or with `pread`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -29,13 +30,10 @@ pub(crate) struct Cut {
 /// How a closed segment knows where its entries are.
 #[derive(Debug)]
 enum Table {
-    Memory(SegmentIndex),
+    /// `scanned`: it comes from a scan up to the cut, not from appending.
+    Memory { index: SegmentIndex, scanned: bool },
     /// An index file whose head fits; its tables are checked at first use.
-    File {
-        head: IndexHead,
-        path: PathBuf,
-        loaded: OnceLock<Loaded>,
-    },
+    File { head: IndexHead, path: PathBuf, loaded: OnceLock<Loaded> },
 }
 
 /// What the first use of an index file gave.
@@ -83,9 +81,14 @@ pub(crate) struct SegmentId {
 }
 
 impl<V: Vfs> ClosedSegment<V> {
-    /// With an index in memory.
-    pub(crate) fn in_memory(vfs: V, id: SegmentId, mode: ReadMode, index: SegmentIndex) -> Self {
-        Self::new(vfs, id, mode, Table::Memory(index))
+    /// With the index that appending left in memory.
+    pub(crate) fn appended(vfs: V, id: SegmentId, mode: ReadMode, index: SegmentIndex) -> Self {
+        Self::new(vfs, id, mode, Table::Memory { index, scanned: false })
+    }
+
+    /// With the index that a scan up to the cut has given.
+    pub(crate) fn scanned(vfs: V, id: SegmentId, mode: ReadMode, index: SegmentIndex) -> Self {
+        Self::new(vfs, id, mode, Table::Memory { index, scanned: true })
     }
 
     /// With the index file at `path`, if its head says that it describes exactly this cut.
@@ -131,7 +134,7 @@ impl<V: Vfs> ClosedSegment<V> {
     /// Index of the first entry; where the log ended if there is none.
     pub(crate) fn first(&self) -> u64 {
         match &self.table {
-            Table::Memory(i) => i.first,
+            Table::Memory { index: i, .. } => i.first,
             Table::File { head, .. } => head.first,
         }
     }
@@ -139,7 +142,7 @@ impl<V: Vfs> ClosedSegment<V> {
     /// One past the last entry as of the cut.
     pub(crate) fn next(&self) -> u64 {
         match &self.table {
-            Table::Memory(i) => i.next(),
+            Table::Memory { index: i, .. } => i.next(),
             Table::File { head, .. } => head.first + head.n,
         }
     }
@@ -147,7 +150,7 @@ impl<V: Vfs> ClosedSegment<V> {
     /// Lowest index that the segment touches.
     pub(crate) fn low(&self) -> u64 {
         match &self.table {
-            Table::Memory(i) => i.low,
+            Table::Memory { index: i, .. } => i.low,
             Table::File { head, .. } => head.low,
         }
     }
@@ -155,7 +158,7 @@ impl<V: Vfs> ClosedSegment<V> {
     /// Whether the segment empties the log.
     pub(crate) fn had_reset(&self) -> bool {
         match &self.table {
-            Table::Memory(i) => i.had_reset,
+            Table::Memory { index: i, .. } => i.had_reset,
             Table::File { head, .. } => head.had_reset,
         }
     }
@@ -165,10 +168,13 @@ impl<V: Vfs> ClosedSegment<V> {
         matches!(self.table, Table::File { .. })
     }
 
-    /// Reads the segment up to its cut and returns its index; this is also how an index file is
-    /// made, so that the file and a scan cannot differ.
-    pub(crate) fn scan(&self) -> Result<SegmentIndex> {
-        scan_to_cut(self.file()?, &self.id(), Check::Full)
+    /// The index that a scan of the segment up to its cut gives: what an index file is made of, so
+    /// that the file and a scan cannot differ.
+    pub(crate) fn scan(&self) -> Result<Cow<'_, SegmentIndex>> {
+        match &self.table {
+            Table::Memory { index, scanned: true } => Ok(Cow::Borrowed(index)),
+            _ => scan_to_cut(self.file()?, &self.id(), Check::Full).map(Cow::Owned),
+        }
     }
 
     pub(crate) fn id(&self) -> SegmentId {
@@ -201,7 +207,7 @@ impl<V: Vfs> ClosedSegment<V> {
         }
         let loaded = match self.read_tables(head, path) {
             Some(tables) => Loaded::Tables(tables),
-            None => Loaded::Scanned(self.scan()?),
+            None => Loaded::Scanned(self.scan()?.into_owned()),
         };
         Ok(cell.get_or_init(|| loaded))
     }
@@ -226,7 +232,7 @@ impl<V: Vfs> ClosedSegment<V> {
     /// Offset of the record of `index`.
     fn offset(&self, index: u64) -> Result<Option<u64>> {
         match &self.table {
-            Table::Memory(i) => Ok(i.offset(index)),
+            Table::Memory { index: i, .. } => Ok(i.offset(index)),
             Table::File { head, path, loaded } => {
                 if index < head.first || index - head.first >= head.n {
                     return Ok(None);
@@ -245,7 +251,7 @@ impl<V: Vfs> ClosedSegment<V> {
     /// Term of `index`.
     pub(crate) fn term(&self, index: u64) -> Result<Option<u64>> {
         match &self.table {
-            Table::Memory(i) => Ok(i.term(index)),
+            Table::Memory { index: i, .. } => Ok(i.term(index)),
             Table::File { head, path, loaded } => {
                 if index < head.first || index - head.first >= head.n {
                     return Ok(None);

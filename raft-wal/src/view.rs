@@ -79,7 +79,8 @@ impl<V: Vfs> LogView<V> {
         if index.checked_add(1) == Some(self.first_index) {
             return Ok(self.base_term);
         }
-        if index.checked_add(1) == Some(self.next_index) && self.next_index > self.first_index {
+        let is_last = index.checked_add(1) == Some(self.next_index);
+        if is_last && self.next_index > self.first_index && self.last_term.is_some() {
             return Ok(self.last_term);
         }
         match self.place(index) {
@@ -108,6 +109,19 @@ impl<V: Vfs> LogView<V> {
         while self.spans.front().is_some_and(|s| s.hi <= first) {
             self.spans.pop_front();
         }
+        if first == self.next_index {
+            self.last_term = base_term;
+        }
+    }
+
+    /// After recovery every entry is there: the last one's term is known or can be looked up.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if self.last_term.is_none()
+            && let Some(last) = self.next_index.checked_sub(1)
+        {
+            self.last_term = self.term(last)?;
+        }
+        Ok(())
     }
 
     /// The log is emptied and moved.

@@ -146,6 +146,7 @@ pub(super) fn replay<V: Vfs>(
             LostRange { first: v.first_index, last: v.covered_from().checked_sub(1), term: None };
         return Err(gap(&s.path, FIRST_FRAME, lost));
     }
+    state.view.settle()?;
     Ok((state, cut, carry))
 }
 
