@@ -283,7 +283,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         let mut at = start;
         while at < end {
             let n = (end - at).min(PAGE);
-            if self.window.bytes(at, n)?.iter().any(|&b| b != 0) {
+            if !is_zero(self.window.bytes(at, n)?) {
                 return Ok(Err(BadBody::new(at, "zeros in padding", "other bytes")));
             }
             at += n;
@@ -435,10 +435,10 @@ pub fn look_ahead<F: VfsFile>(
         let take = (len - at).min(PAGE);
         // A header that begins in this block may end in the next one.
         let bytes = window.bytes(at, (take + FRAME_HEADER_LEN - 8).min(len - at))?;
-        if let Some(last) = bytes[..take as usize].iter().rposition(|&b| b != 0) {
-            beyond.nonzero_end = at + last as u64 + 1;
-        }
-        if bytes.iter().any(|&b| b != 0) {
+        if !is_zero(bytes) {
+            if let Some(last) = bytes[..take as usize].iter().rposition(|&b| b != 0) {
+                beyond.nonzero_end = at + last as u64 + 1;
+            }
             let first = at.next_multiple_of(8) - at;
             for i in (first..take).step_by(8) {
                 let Some(raw) = bytes.get(i as usize..(i + FRAME_HEADER_LEN) as usize) else {
@@ -466,6 +466,12 @@ pub fn look_ahead<F: VfsFile>(
         covered += n;
     }
     Ok(beyond)
+}
+
+/// Whether a block of at most a page and a header is all zeros. Most of what is looked at is.
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; (PAGE + FRAME_HEADER_LEN) as usize] = [0; (PAGE + FRAME_HEADER_LEN) as usize];
+    bytes == &ZEROS[..bytes.len()]
 }
 
 /// What can be told of a possible header without its checksum.
@@ -502,7 +508,7 @@ pub fn next_header<F: VfsFile>(
         let take = (len - at).min(PAGE + FRAME_HEADER_LEN - 8);
         let bytes = window.bytes(at, take)?;
         let steps = (take - FRAME_HEADER_LEN) / 8 + 1;
-        if bytes.iter().any(|&b| b != 0) {
+        if !is_zero(bytes) {
             for i in 0..steps {
                 let raw = &bytes[(i * 8) as usize..(i * 8 + FRAME_HEADER_LEN) as usize];
                 if FrameHeader::decode(&get(raw, 0), salt, at + i * 8).is_some() {
