@@ -3,5 +3,6 @@
 #![allow(clippy::disallowed_methods, reason = "sources are built and logs damaged by hand")]
 
 mod common;
+mod readme;
 mod runs;
 mod sources;
