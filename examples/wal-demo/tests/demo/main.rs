@@ -6,3 +6,4 @@ mod common;
 mod readme;
 mod runs;
 mod sources;
+mod tidy;
