@@ -51,6 +51,10 @@ pub(crate) struct Checker {
     /// A commit index beyond the log. Old versions of etcd write the hard state before the marker
     /// of a received snapshot, so this is no problem yet.
     beyond: Option<(Place, u64)>,
+    /// The first entry of a term for which no hard state was written yet.
+    ahead: Option<Place>,
+    /// The highest index that was ever dropped; an entry there may still stand in the files.
+    dropped_to: u64,
     /// The index that etcd itself would put into the next segment's name, less one.
     enti: u64,
     /// Index of the last entry record.
@@ -68,6 +72,8 @@ impl Checker {
             hard_state: None,
             metadata: None,
             beyond: None,
+            ahead: None,
+            dropped_to: 0,
             enti: 0,
             last_written: 0,
             markers: Vec::new(),
@@ -173,6 +179,7 @@ impl Checker {
             self.beyond = Some((place.clone(), state.commit));
         }
         self.hard_state = Some(state);
+        self.ahead = None;
     }
 
     fn entry(
@@ -191,8 +198,9 @@ impl Checker {
         }
         self.commit_beyond(findings);
         let overwrites = last.is_some_and(|last| index <= last);
-        if overwrites {
+        if let Some(last) = last.filter(|_| overwrites) {
             self.check_overwrite(entry, place, findings);
+            self.dropped_to = self.dropped_to.max(last);
         }
         if let Some(before) = self.terms.term(index - 1)
             && term < before
@@ -203,6 +211,9 @@ impl Checker {
         self.terms.push(index, term);
         self.enti = index;
         self.last_written = index;
+        if self.hard_state.is_some_and(|state| term > state.term) {
+            self.ahead.get_or_insert_with(|| place.clone());
+        }
         match last {
             Some(last) if overwrites => Effect::Overwrite { last },
             _ => Effect::Append,
@@ -270,6 +281,7 @@ impl Checker {
             }
             _ => {}
         }
+        self.dropped_to = self.dropped_to.max(self.terms.last().unwrap_or(0));
         self.terms = Terms::new(Some((index, term)));
         Effect::Reset
     }
@@ -291,12 +303,33 @@ impl Checker {
     /// What can only be said at the end of the log.
     pub(crate) fn finish(&mut self, findings: &mut Findings) {
         self.commit_beyond(findings);
-        if let Some((index, term)) = self.terms.last_term()
-            && term > self.hard_state.map_or(0, |s| s.term)
-            && let Some(state) = self.hard_state
-        {
-            let message = format!("the last entry is {term}/{index}, the term {}", state.term);
-            findings.note("", 0, NoteKind::HardStateBehind, message);
+        self.ghosts(findings);
+        // etcd writes the entries of a new term and its hard state in one go, entries first.
+        if let Some(place) = self.ahead.take() {
+            let term = self.hard_state.map_or(0, |s| s.term);
+            let fault = Fault::new(
+                ProblemKind::TornTail,
+                "a hard state with the term of the last entries",
+                format!("term {term} in the last one"),
+                "the last write was cut between its entries and their hard state: it was not \
+                 acknowledged",
+            );
+            place.report(fault, findings);
+        }
+    }
+
+    /// Notes entries that are not in the log but that etcd would find in it: opened from a
+    /// snapshot, it skips all entries up to that one, and what they overwrote behind it with them.
+    fn ghosts(&self, findings: &mut Findings) {
+        let Some((term, index, place)) = self.markers.last() else { return };
+        let rewritten = self.terms.last().is_some_and(|last| last > *index);
+        if self.dropped_to > *index && !rewritten {
+            let (first, last) = (index + 1, self.dropped_to);
+            let message = format!(
+                "opened from the snapshot {term}/{index}, etcd brings back the entries {first} to \
+                 {last} although they were overwritten (etcd#22442); they are not part of the log"
+            );
+            findings.note(&place.segment, place.offset, NoteKind::GhostSuffix, message);
         }
     }
 

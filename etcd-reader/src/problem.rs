@@ -6,7 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// The last record of the last segment is incomplete: its end was never written.
+    /// The last write is incomplete: the last record's end, or the hard state behind the last
+    /// entries, was never written.
     TornTail,
     /// A length word that is impossible or disagrees with the record behind it.
     BadLength,
@@ -148,15 +149,15 @@ impl fmt::Display for Problem {
 pub enum NoteKind {
     /// Two votes in one term. Raft forbids it, etcd's log does not check it.
     VoteChanged,
+    /// Entries that were overwritten, and that etcd would bring back if it started from this log
+    /// (etcd#22442). They are not in the log as this crate replays it.
+    GhostSuffix,
     /// An entry was written again with its own term.
     SameTermOverwrite,
     /// A closed segment has zeros at its end, where etcd would have cut it.
     ZeroTailInClosedSegment,
     /// The log's first segments have been removed, as etcd does after a snapshot.
     StartsLate,
-    /// The last entries have a term for which no hard state was written: the last write of the
-    /// node was cut between the two.
-    HardStateBehind,
     /// A marker in the log without its snapshot file (etcd keeps the last few, and newer
     /// versions write none).
     MarkerWithoutFile,
@@ -173,10 +174,10 @@ impl NoteKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::VoteChanged => "vote_changed",
+            Self::GhostSuffix => "ghost_suffix",
             Self::SameTermOverwrite => "same_term_overwrite",
             Self::ZeroTailInClosedSegment => "zero_tail_in_closed_segment",
             Self::StartsLate => "starts_late",
-            Self::HardStateBehind => "hard_state_behind",
             Self::MarkerWithoutFile => "marker_without_file",
             Self::SnapFileWithoutMarker => "snap_file_without_marker",
             Self::IgnoredFile => "ignored_file",

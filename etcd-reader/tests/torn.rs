@@ -59,7 +59,7 @@ fn a_prefix_in_whole_sectors_is_torn() {
 
 #[test]
 fn a_file_that_ends_inside_the_last_record_is_torn() {
-    let (dir, last) = log_with(vec![7; 20_000]);
+    let (dir, last) = log_with(vec![7; 3000]);
     let whole = fs::read(file(dir.path())).unwrap();
     let end = last.offset + last.frame_len;
     for cut in (last.offset + 8..end).step_by(8) {
