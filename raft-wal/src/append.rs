@@ -1,11 +1,13 @@
 //! Appending: a batch is judged, encoded and queued; a sync makes it durable.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use raft_vfs::Vfs;
 
 use crate::encode::{frame_len, runs_of};
 use crate::error::{Error, Reject, Result};
-use crate::format::{Control, SMALL_MAX, flags, record_len};
+use crate::format::{BLOBS_MAX, Control, SMALL_MAX, flags};
 use crate::rules::{Change, check};
 use crate::types::{Batch, Entry, HardState, Reset, SnapshotMark, Ticket};
 use crate::wal::{EraStart, Wal};
@@ -172,17 +174,29 @@ impl<V: Vfs> Wal<V> {
         }
     }
 
+    /// Bounds each keyed value and the set that is live afterwards, which every segment repeats.
     fn check_blobs(&self, blobs: &[(Bytes, Bytes)]) -> Result<()> {
-        let mut size = 0;
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let size_of = |key: &Bytes, value: &Bytes| (1 + key.len() + value.len()) as u64;
+        let mut live: BTreeMap<&Bytes, &Bytes> = self.state.blobs.iter().collect();
         for (key, value) in blobs {
             if key.is_empty() || key.len() > 255 {
                 return Err(Error::Rejected(Reject::BlobKey(key.len())));
             }
-            size += record_len((1 + key.len() + value.len()) as u64);
+            too_large("a keyed value", size_of(key, value), SMALL_MAX)?;
+            if value.is_empty() {
+                live.remove(key);
+            } else {
+                live.insert(key, value);
+            }
         }
-        let live = self.state.blobs.iter();
-        size += live.map(|(k, v)| record_len((1 + k.len() + v.len()) as u64)).sum::<u64>();
-        too_large("the live blobs", size, SMALL_MAX + 8192)
+        if live.len() > BLOBS_MAX {
+            return Err(Error::Rejected(Reject::BlobKeys(BLOBS_MAX)));
+        }
+        let total = live.into_iter().map(|(k, v)| size_of(k, v)).sum();
+        too_large("the live keyed values", total, SMALL_MAX)
     }
 
     /// Makes everything appended so far durable. Blocks for one sync; does nothing if everything

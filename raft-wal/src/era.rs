@@ -248,6 +248,10 @@ impl<V: Vfs> Wal<V> {
         let low = if start.carry.reset { Some(view.first_index) } else { start.carry.low };
         let (Some(low), Some(i)) = (low, &start.inherited) else { return Ok(Vec::new()) };
         let low = low.max(view.first_index);
+        if low > view.first_index {
+            // Looked up now, while a failure changes nothing: the carry truncates to here.
+            view.term(low - 1)?;
+        }
         let mut reader = RecordReader::file(&i.file, i.end);
         let mut entries =
             Vec::with_capacity(view.next_index.saturating_sub(low).min(1 << 16) as usize);
@@ -282,13 +286,18 @@ impl<V: Vfs> Wal<V> {
         self.cache.push(FIRST_FRAME, encoded.bytes.clone());
         self.tip.batch_seq = writer.last().batch_seq;
         let seq = writer.header.seq;
+        let mut truncated = Ok(());
         let (before, view) = (self.state.view.next_index, &mut self.state.view);
         if resets {
             view.reset(&Reset { first_index: view.first_index, base_term: view.base_term });
             self.state.floor_seq = self.state.floor_seq.max(seq);
         } else if !opening.entries.is_empty() {
-            view.truncate(first)?;
+            truncated = view.truncate(first);
         }
+        if let Err(e) = truncated {
+            return Err(self.poison_by(&e));
+        }
+        let view = &mut self.state.view;
         view.push(first, &encoded.offsets, &encoded.runs);
         assert_eq!(before, view.next_index, "a carry does not change the log");
         Ok(())
@@ -325,7 +334,9 @@ impl<V: Vfs> Wal<V> {
         self.tip.batch_seq = writer.last().batch_seq;
         let count = entries.len() as u64;
         let change = Change { controls, first_index, count, runs: &encoded.runs };
-        self.state.apply(&change, &encoded.offsets, seq)?;
+        if let Err(e) = self.state.apply(&change, &encoded.offsets, seq) {
+            return Err(self.poison_by(&e));
+        }
         self.tip.last_index = self.state.view.next_index.saturating_sub(1);
         self.tip.term = self.state.view.last_term.unwrap_or(0);
         Ok(())

@@ -175,6 +175,8 @@ pub enum CorruptKind {
     Ident,
     /// No copy of a segment's header is readable, or copies differ without a majority.
     Header,
+    /// A segment is shorter than it was made.
+    Length,
     /// A file's name is not what its header says.
     Name,
     /// A segment's first batch is bad although something durable stood behind it.
@@ -200,6 +202,7 @@ impl fmt::Display for CorruptKind {
         f.write_str(match self {
             Self::Ident => "identity",
             Self::Header => "segment header",
+            Self::Length => "segment length",
             Self::Name => "segment name",
             Self::SegmentStart => "segment start",
             Self::Batch => "batch",

@@ -90,6 +90,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     for &seq in &r.names.segments {
         let s = load_segment(r.vfs, r.paths, seq)?;
         total += s.len;
+        note_bad_pages(r.report, &s);
         segments.insert(seq, s);
     }
     let era = segments.values().filter_map(|s| s.header).map(|h| h.era);
@@ -158,6 +159,36 @@ fn judge_empty_marks<V: Vfs>(
     Ok(out)
 }
 
+/// A bad copy of the header is harmless as long as there are others, but somebody should know.
+fn note_bad_pages<F>(report: &mut RecoveryReport, s: &SegmentFile<F>) {
+    if s.header.is_none() {
+        return;
+    }
+    for &page in &s.bad_pages {
+        let what = if page == 0 { "header page" } else { "mark page" };
+        report.note(&s.path, format!("{what} {page} is not valid; another copy of the header is"));
+    }
+}
+
+/// A segment has its whole length before it has its name, and the newest is never shortened.
+fn refuse_short<F>(s: &SegmentFile<F>, header: &SegmentHeader) -> Result<()> {
+    if s.len >= header.capacity {
+        return Ok(());
+    }
+    Err(Corrupt {
+        kind: CorruptKind::Length,
+        path: s.path.clone(),
+        offset: s.len,
+        batch_seq: 0,
+        expected: format!("{} bytes", header.capacity),
+        found: format!("{} bytes", s.len),
+        lost: None,
+        acked: Acked::Possible,
+        advice: DEGRADED,
+    }
+    .into())
+}
+
 /// Step 3: the newest segment whose first batch is valid, taken out of `segments`.
 fn find_newest<V: Vfs>(
     r: &mut Recovery<'_, V>,
@@ -168,6 +199,7 @@ fn find_newest<V: Vfs>(
     for seq in numbers {
         let Some(s) = segments.get(&seq) else { continue };
         let header = header_of(r, s)?;
+        refuse_short(s, &header)?;
         let fault = |e| io_error("read", &s.path, Some(FIRST_FRAME), e);
         let mut scanner = Scanner::new(&s.file, header.salt, s.len, Check::Full);
         let stop = match scanner.step().map_err(fault)? {
@@ -213,7 +245,8 @@ fn find_newest<V: Vfs>(
 const DEGRADED: &str =
     "open degraded to read what is sound, then refill from a peer or restore the file from a copy";
 
-fn refuse_unsupported(path: &std::path::Path, stop: Option<&Stop>) -> Result<()> {
+/// A frame that a newer version wrote is not damage.
+pub(crate) fn refuse_unsupported(path: &std::path::Path, stop: Option<&Stop>) -> Result<()> {
     match stop {
         Some(Stop { reason: StopReason::Unsupported, header: Some(h), .. }) => {
             Err(Error::Unsupported {
@@ -237,6 +270,19 @@ fn judge_head<V: Vfs>(
     let h_seq = newest.map_or(0, |n| n.segment.seq);
     let there =
         |seq: u64| seq == h_seq || segments.contains_key(&seq) || young.numbers.contains(&seq);
+    let head = r.ident.head;
+    if head.start_seq > h_seq {
+        for seq in [head.start_seq, head.live_seq, head.proven_seq] {
+            if seq != 0 && !there(seq) {
+                return Err(missing(
+                    r.paths,
+                    seq,
+                    "IDENT says that the log went on there, or in what replaced it",
+                    None,
+                ));
+            }
+        }
+    }
     if let Some((next, salt)) = newest.and_then(|n| n.sealed) {
         if !there(next) {
             let why = format!("segment {h_seq} is closed and names it");
@@ -256,14 +302,6 @@ fn judge_head<V: Vfs>(
                 advice: DEGRADED,
             }
             .into());
-        }
-    }
-    let head = r.ident.head;
-    if head.start_seq > h_seq {
-        for seq in [head.start_seq, head.live_seq, head.proven_seq] {
-            if seq != 0 && !there(seq) {
-                return Err(missing(r.paths, seq, "IDENT says that it was in use", None));
-            }
         }
     }
     Ok(())

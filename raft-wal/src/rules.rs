@@ -4,7 +4,7 @@
 use raft_vfs::Vfs;
 
 use crate::error::{Error, Reject};
-use crate::format::{BLOBS_MAX, Control, Run};
+use crate::format::{Control, Run};
 use crate::options::VoteRule;
 use crate::state::LogState;
 use crate::types::{HardState, Reset, SnapshotMark};
@@ -85,7 +85,7 @@ pub(crate) fn check<V: Vfs>(log: &LogState<V>, change: &Change<'_>, votes: VoteR
                 };
             }
             Control::Truncate(from) => {
-                truncate(&mut at, *from, hard_state.commit, log.snapshot.as_ref())?;
+                truncate(log, &mut at, *from, hard_state.commit)?;
             }
             Control::State(new) => {
                 state(&hard_state, new, at.reset, votes)?;
@@ -107,7 +107,7 @@ pub(crate) fn check<V: Vfs>(log: &LogState<V>, change: &Change<'_>, votes: VoteR
             Reject::CommitBeyondLog { commit: hard_state.commit, next_index: at.next }.into()
         );
     }
-    blobs(log, change)
+    Ok(())
 }
 
 fn compact<V: Vfs>(
@@ -179,7 +179,7 @@ fn kept_mark<V: Vfs>(log: &LogState<V>, change: &Change<'_>, r: &Reset) -> Verdi
     }
 }
 
-fn truncate(at: &mut Cursor, from: u64, commit: u64, mark: Option<&SnapshotMark>) -> Verdict {
+fn truncate<V: Vfs>(log: &LogState<V>, at: &mut Cursor, from: u64, commit: u64) -> Verdict {
     if at.reset {
         return Err(Reject::ResetWithOther.into());
     }
@@ -191,8 +191,13 @@ fn truncate(at: &mut Cursor, from: u64, commit: u64, mark: Option<&SnapshotMark>
         return Err(Reject::TruncateCommitted { from, commit }.into());
     }
     // The marker is repeated in every segment, where it must name an entry or the base.
-    if let Some(mark) = mark.filter(|m| from <= m.index) {
+    if let Some(mark) = log.snapshot.as_ref().filter(|m| from <= m.index) {
         return Err(Reject::TruncateSnapshot { from, index: mark.index }.into());
+    }
+    if from > at.first {
+        // The new last term is needed to apply this, and may have to be read: better now, while a
+        // failure changes nothing.
+        log.view.term(from - 1)?;
     }
     at.next = from;
     Ok(())
@@ -235,19 +240,5 @@ fn entries<V: Vfs>(log: &LogState<V>, at: &mut Cursor, change: &Change<'_>) -> V
         before = Some(run.term);
     }
     at.next = next;
-    Ok(())
-}
-
-fn blobs<V: Vfs>(log: &LogState<V>, change: &Change<'_>) -> Verdict {
-    let mut count = log.blobs.len();
-    for (_, c) in change.controls {
-        if let Control::Blob { key, value } = c {
-            count += usize::from(!value.is_empty() && !log.blobs.contains_key(key));
-        }
-    }
-    // A bound on what is live, counted from above: keys that this batch deletes are not deducted.
-    if count > BLOBS_MAX && change.controls.iter().all(|(_, c)| !matches!(c, Control::Base(_))) {
-        return Err(Reject::BlobKeys(BLOBS_MAX).into());
-    }
     Ok(())
 }

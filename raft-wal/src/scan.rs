@@ -459,7 +459,7 @@ pub fn look_ahead<F: VfsFile>(
         at += take;
     }
     let mut covered = from;
-    let crc_end = beyond.nonzero_end.min(from + DISCARD_CRC_MAX);
+    let crc_end = beyond.nonzero_end.min(from.saturating_add(DISCARD_CRC_MAX));
     while covered < crc_end {
         let n = (crc_end - covered).min(PAGE);
         beyond.crc = crate::format::crc(beyond.crc, window.bytes(covered, n)?);
@@ -503,7 +503,7 @@ pub fn next_header<F: VfsFile>(
     from: u64,
 ) -> io::Result<Option<u64>> {
     let mut window = Window::new(file, len);
-    let mut at = from.max(FIRST_FRAME).next_multiple_of(8);
+    let Some(mut at) = from.max(FIRST_FRAME).checked_next_multiple_of(8) else { return Ok(None) };
     while len.saturating_sub(at) >= FRAME_HEADER_LEN {
         let take = (len - at).min(PAGE + FRAME_HEADER_LEN - 8);
         let bytes = window.bytes(at, take)?;

@@ -47,7 +47,7 @@ impl<V: Vfs> Wal<V> {
             return Ok(false);
         }
         let Some(writer) = &mut self.writer else { return Ok(false) };
-        if now < self.busy_at + MARK_IDLE || !writer.mark_is_stale() {
+        if now.saturating_sub(self.busy_at) < MARK_IDLE || !writer.mark_is_stale() {
             return Ok(false);
         }
         if let Err(e) = writer.write_mark(false) {

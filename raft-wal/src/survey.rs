@@ -13,11 +13,11 @@ use raft_vfs::{Vfs, VfsFile};
 
 use crate::dir::{Ident, Names};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
-use crate::format::{Base, Control, FIRST_FRAME, FrameHeader, flags};
+use crate::format::{Base, Control, FIRST_FRAME, FRAME_HEADER_LEN, FrameHeader, flags};
 use crate::index::SegmentIndex;
 use crate::inspect::next_frame;
 use crate::paths::{Paths, io_error};
-use crate::recover::{SegmentFile, load_segment};
+use crate::recover::{SegmentFile, load_segment, refuse_unsupported};
 use crate::scan::{Check, Frame, Scanner, Step, Stop, look_ahead};
 use crate::segment::{Budget, Cut, RecordReader, bad_record};
 use crate::types::{Entry, HardState, SnapshotMark};
@@ -65,6 +65,10 @@ pub(crate) struct Survey<V: Vfs> {
     pub(crate) metadata: Option<Bytes>,
     pub(crate) blobs: BTreeMap<Bytes, Bytes>,
     last: Option<Cut>,
+    /// The first bad frame since the last sound one.
+    pending: Option<Stop>,
+    /// Numbers of files that are not what they should be.
+    unusable: Vec<u64>,
 }
 
 /// A segment of the walk and where its successor cut it, if that is known.
@@ -96,13 +100,18 @@ pub(crate) fn survey<V: Vfs>(
         metadata: None,
         blobs: BTreeMap::new(),
         last: None,
+        pending: None,
+        unusable: Vec::new(),
     };
     for &seq in &names.segments {
         s.load(load_segment(vfs, paths, seq)?, ident);
     }
     let legs = s.walk(paths, ident)?;
-    for leg in &legs {
-        s.replay(leg)?;
+    for (i, leg) in legs.iter().enumerate() {
+        s.replay(leg, i + 1 == legs.len())?;
+    }
+    if s.open_end {
+        s.lose_open_end();
     }
     s.raise_to_marks();
     Ok(s)
@@ -132,7 +141,10 @@ impl<V: Vfs> Survey<V> {
             Some(_) => None,
         };
         match fault {
-            Some((kind, what)) => self.problem(kind, f.path, 0, what),
+            Some((kind, what)) => {
+                self.unusable.push(f.seq);
+                self.problem(kind, f.path, 0, what);
+            }
             None => {
                 self.segments.insert(f.seq, f);
             }
@@ -147,8 +159,7 @@ impl<V: Vfs> Survey<V> {
         let mut at = self.newest(paths, ident)?;
         while let Some(seq) = at {
             let Some(f) = self.segments.get(&seq) else {
-                let what = ["a file that the log stands on".into(), "no such file".into()];
-                self.problem(CorruptKind::MissingSegment, paths.segment(seq), 0, what);
+                self.missing(paths, seq, "a file that the log stands on");
                 self.hard_state_certain = false;
                 (at, cut) = (self.older(seq, floor), None);
                 continue;
@@ -194,38 +205,66 @@ impl<V: Vfs> Survey<V> {
         }
         for seq in wanted {
             if seq != 0 && !self.segments.contains_key(&seq) {
-                let known = self.problems.iter().any(|p| p.path == paths.segment(seq));
-                if !known {
-                    let what = ["a file that was in use".into(), "no such file".into()];
-                    self.problem(CorruptKind::MissingSegment, paths.segment(seq), 0, what);
-                }
-                self.hard_state_certain = false;
-                self.open_end = true;
+                self.missing(paths, seq, "a file that was in use");
+                self.end_is_open();
             }
         }
+        if self.unusable.iter().any(|&seq| seq > newest.unwrap_or(0)) {
+            self.end_is_open();
+        }
+        self.complain_of_short(newest.unwrap_or(0));
         Ok(newest)
     }
 
+    /// A segment that should be there is not; said once.
+    fn missing(&mut self, paths: &Paths, seq: u64, expected: &str) {
+        let path = paths.segment(seq);
+        if !self.problems.iter().any(|p| p.path == path) {
+            let what = [expected.to_owned(), "no such file".into()];
+            self.problem(CorruptKind::MissingSegment, path, 0, what);
+        }
+    }
+
+    /// The newest segment and those behind it have their whole length; see `refuse_short`.
+    fn complain_of_short(&mut self, newest: u64) {
+        let mut short = Vec::new();
+        for f in self.segments.range(newest..).map(|(_, f)| f) {
+            if let Some(h) = f.header.filter(|h| f.len < h.capacity) {
+                short.push((f.path.clone(), f.len, h.capacity));
+            }
+        }
+        for (path, len, capacity) in short {
+            let what = [format!("{capacity} bytes"), format!("{len} bytes")];
+            self.problem(CorruptKind::Length, path, len, what);
+            self.end_is_open();
+        }
+    }
+
+    /// The log may have gone on behind what is readable.
+    fn end_is_open(&mut self) {
+        self.hard_state_certain = false;
+        self.open_end = true;
+    }
+
     /// Replays one segment, past its bad frames.
-    fn replay(&mut self, leg: &Leg) -> Result<()> {
+    fn replay(&mut self, leg: &Leg, is_last: bool) -> Result<()> {
         let Some(f) = self.segments.remove(&leg.seq) else { return Ok(()) };
-        let result = self.replay_file(&f, leg);
+        let result = self.replay_file(&f, leg, is_last);
         self.segments.insert(leg.seq, f);
         result
     }
 
-    fn replay_file(&mut self, f: &SegmentFile<V::File>, leg: &Leg) -> Result<()> {
+    fn replay_file(&mut self, f: &SegmentFile<V::File>, leg: &Leg, is_last: bool) -> Result<()> {
         let fault = |e| io_error("read", &f.path, None, e);
         let Some(header) = f.header else { return Ok(()) };
         let promised = promised_end(f)?;
         let end = leg.cut.map_or(f.len, |c| c.end.min(f.len));
         let mut scanner = Scanner::new(&f.file, header.salt, end, Check::Full);
-        let mut bad: Option<Stop> = None;
         loop {
             match scanner.step().map_err(fault)? {
                 Step::Frame => {
                     let frame = scanner.frame();
-                    self.bridge(bad.take(), frame);
+                    self.bridge(frame);
                     self.apply(frame, leg.seq);
                     if frame.seal().is_some() || leg.cut.is_some_and(|c| c.end == frame.end) {
                         break;
@@ -236,17 +275,19 @@ impl<V: Vfs> Survey<V> {
                     if stop.offset >= due {
                         break;
                     }
+                    refuse_unsupported(&f.path, Some(&stop))?;
                     self.bad_frame(f, &stop, due);
                     let next = next_frame(&f.file, header.salt, end, stop.offset + 8);
                     let next = next.map_err(fault)?.filter(|&n| n < due.max(promised));
-                    if bad.is_none() {
-                        bad = Some(stop);
+                    self.pending.get_or_insert(stop);
+                    if let Some(n) = next {
+                        scanner.resume_at(n);
+                        continue;
                     }
-                    let Some(n) = next else {
-                        self.lose_end(bad.as_ref());
-                        break;
-                    };
-                    scanner.resume_at(n);
+                    if is_last {
+                        self.lose_end(due);
+                    }
+                    break;
                 }
             }
         }
@@ -262,7 +303,8 @@ impl<V: Vfs> Survey<V> {
     }
 
     /// Accounts for the batches between the last sound one and `next`.
-    fn bridge(&mut self, bad: Option<Stop>, next: &Frame) {
+    fn bridge(&mut self, next: &Frame) {
+        let bad = self.pending.take();
         let follows = self.last.is_none_or(|l| {
             (l.batch_seq.wrapping_add(1), l.chain) == (next.header.batch_seq, next.header.chain)
         });
@@ -319,21 +361,25 @@ impl<V: Vfs> Survey<V> {
         self.next_index = resumes_at;
     }
 
-    /// The end of the log is lost.
-    fn lose_end(&mut self, bad: Option<&Stop>) {
-        self.open_end = true;
-        let named = bad.and_then(|s| s.header);
-        let named =
-            named.filter(|h| self.last.is_some_and(|l| l.batch_seq.wrapping_add(1) == h.batch_seq));
-        if let Some(h) = named {
-            self.lose_named(&h);
-        } else {
-            let safe = self.hard_state.commit.saturating_add(1).min(self.next_index);
-            let was = self.next_index;
-            self.truncate(safe);
-            self.lost(safe, was);
-            self.next_index = was;
+    /// The end of the log is lost, up to `due` in the newest segment. If that is one batch whose
+    /// header is readable, it is known what is lost; else anything may be.
+    fn lose_end(&mut self, due: u64) {
+        let named = self.pending.take().and_then(|s| Some((s.offset, s.header?)));
+        let named = named.filter(|(offset, h)| {
+            let end = offset + FRAME_HEADER_LEN + u64::from(h.body_len);
+            let next = self.last.is_some_and(|l| l.batch_seq.wrapping_add(1) == h.batch_seq);
+            next && end == due
+        });
+        match named {
+            Some((_, h)) => self.lose_named(&h),
+            None => self.end_is_open(),
         }
+    }
+
+    /// What is lost behind the end may have replaced everything above the commit index.
+    fn lose_open_end(&mut self) {
+        let was = self.next_index;
+        self.lose_unknown(was);
     }
 
     fn lost(&mut self, lo: u64, hi: u64) {

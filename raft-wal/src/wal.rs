@@ -348,6 +348,13 @@ impl<V: Vfs> Wal<V> {
         Error::Poisoned { cause }
     }
 
+    /// A batch is queued and could not be applied: what the handle holds is not what it wrote.
+    pub(crate) fn poison_by(&mut self, e: &Error) -> Error {
+        let cause: Arc<str> = format!("a batch could not be applied: {e}").into();
+        let cause = self.poison.get_or_insert(cause).clone();
+        Error::Poisoned { cause }
+    }
+
     /// The last batch of the log, for the Base of the next segment.
     pub(crate) fn last_cut(&self, writer: &SegmentWriter<V::File>) -> CutPoint {
         let v = &self.state.view;

@@ -183,7 +183,7 @@ impl<F: VfsFile> SegmentWriter<F> {
     /// Fills up to the alignment, so that no durable sector is written again. Returns the frame.
     pub(crate) fn pad(&mut self, encoder: &mut Encoder, next_index: u64) -> Option<Encoded> {
         let align = self.header.align;
-        if self.queue.is_empty() || self.pos.is_multiple_of(align) {
+        if self.pos == self.durable || self.pos.is_multiple_of(align) {
             return None;
         }
         let mut gap = self.pos.next_multiple_of(align) - self.pos;

@@ -276,7 +276,7 @@ impl Control {
             RecordKind::Metadata if b.len() as u64 <= SMALL_MAX => {
                 Self::Metadata(Bytes::copy_from_slice(b))
             }
-            RecordKind::Blob if b.len() as u64 <= SMALL_MAX + 256 => {
+            RecordKind::Blob if b.len() as u64 <= SMALL_MAX => {
                 let (&n, rest) = b.split_first()?;
                 let (key, value) = rest.split_at_checked(n.into())?;
                 let key = (!key.is_empty()).then(|| Bytes::copy_from_slice(key))?;

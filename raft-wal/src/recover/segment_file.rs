@@ -17,6 +17,8 @@ pub(crate) struct SegmentFile<F> {
     pub(crate) file: F,
     /// Bytes that can hold frames: the file's length, at most its capacity.
     pub(crate) len: u64,
+    /// Pages of the first three that hold no valid copy of the header.
+    pub(crate) bad_pages: Vec<u32>,
     /// The majority of the three copies; `None` if there is none.
     pub(crate) header: Option<SegmentHeader>,
     /// The valid mark pages that belong to this header.
@@ -65,11 +67,22 @@ pub(crate) fn load_segment_at<V: Vfs>(
     }
     let copies: Vec<_> = page0.ok().into_iter().chain(marks.iter().map(|m| m.header)).collect();
     let header = majority(&copies);
+    let mut bad_pages: Vec<u32> = Vec::new();
+    for page in 0..3 {
+        let at = (u64::from(page) * PAGE) as usize;
+        let copy = match page {
+            0 => page0.ok(),
+            _ => Mark::decode(&get(&raw, at), page).map(|m| m.header),
+        };
+        if copy.is_none() || copy != header {
+            bad_pages.push(page);
+        }
+    }
     // A mark of an earlier life of the file promises nothing about this one.
     marks.retain(|m| Some(m.header) == header);
     // Frames never stand beyond the capacity, however long a file was made.
     let len = header.map_or(len, |h| len.min(h.capacity));
-    Ok(SegmentFile { seq, path, file, len, header, marks })
+    Ok(SegmentFile { seq, path, file, len, bad_pages, header, marks })
 }
 
 /// A lost write can leave a valid header of the file's earlier life, so one copy against another
