@@ -21,7 +21,8 @@ pub enum Error {
     },
     /// A segment was there when the directory was listed and is gone: etcd removes old segments
     /// while it runs.
-    #[error("{path} was removed while the log was being read: read it again", path = path.display())]
+    #[error("{path} was removed while the log was being read: read it again",
+        path = path.display())]
     Vanished {
         /// The segment.
         path: PathBuf,

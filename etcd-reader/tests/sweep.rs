@@ -133,7 +133,11 @@ fn damage(path: &Path, kind: u8, at: usize, len: usize, byte: u8) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     /// A run of damage of any kind: what is read is part of what was there, and if anything is
     /// missing there is a problem that says so.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::source::{ConfState, Item, Place, Problem, Record, Verdict};
+use crate::source::{ConfState, Item, Place, Problem, Record, Status, Verdict};
 
 /// How many bytes of a payload are shown.
 const PREVIEW: usize = 32;
@@ -215,6 +215,8 @@ pub(crate) fn summary(
     write!(out, "{}: {records} records, {entries} entries", verdict.status)?;
     match verdict.range {
         Some((first, last)) if first <= last => write!(out, ", log {first} to {last}")?,
+        // Of a damaged log it may not be known what it is.
+        _ if verdict.status == Status::Corrupt => {}
         _ => write!(out, ", empty log")?,
     }
     if let Some((term, vote, commit)) = verdict.hard_state {
