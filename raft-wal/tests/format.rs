@@ -311,3 +311,24 @@ fn the_worked_example_is_the_kept_log_byte_for_byte() {
     }
     assert_eq!(found, example);
 }
+
+/// The backquoted `file.rs::name` of a text.
+fn named_code(text: &str) -> Vec<(&str, &str)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter_map(|q| q.split_once("::")).filter(|(file, _)| file.ends_with(".rs")).collect()
+}
+
+#[test]
+fn the_code_and_the_tests_that_durability_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../docs/DURABILITY.md")).unwrap();
+    let (_, page) = page.split_once("\n## 1. Words").expect("the first section");
+    let named = named_code(page);
+    assert!(named.len() > 40, "only {} names found", named.len());
+    for (file, name) in named {
+        let dir = if file.starts_with("tests/") { root.to_owned() } else { root.join("src") };
+        let source = fs::read_to_string(dir.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let found = ["(", "<"].iter().any(|end| source.contains(&format!("fn {name}{end}")));
+        assert!(found, "{file} has no fn {name}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The damaged logs: a golden log and one thing that a disk, or a person, did to it.
 
 use raft_vfs::sim::SimVfs;
-use raft_wal::format::{FIRST_FRAME, PAGE, SegmentHeader, crc};
+use raft_wal::format::{FIRST_FRAME, FRAME_HEADER_LEN, PAGE, SegmentHeader, control_seed, crc};
 
 use crate::logs::{DIR, frames, log, segment};
 
@@ -25,7 +25,7 @@ impl Damaged {
 }
 
 /// All of them. The names say what is damaged; `expected.txt` says what an open makes of it.
-pub(crate) const DAMAGED: [Damaged; 25] = [
+pub(crate) const DAMAGED: [Damaged; 26] = [
     // Evidence says that these were durable: an error that names them.
     Damaged { name: "batch-bit-flip", of: "not-closed", harm: batch_bit_flip },
     Damaged { name: "batch-header-bit-flip", of: "not-closed", harm: batch_header_bit_flip },
@@ -46,6 +46,7 @@ pub(crate) const DAMAGED: [Damaged; 25] = [
     Damaged { name: "ident-missing", of: "one-segment", harm: ident_missing },
     // Not damage: written by something newer.
     Damaged { name: "version-unknown", of: "one-segment", harm: version_unknown },
+    Damaged { name: "record-kind-unknown", of: "one-segment", harm: record_kind_unknown },
     // Nothing is lost: there is a second copy, or it was a cache.
     Damaged { name: "header-page-damaged", of: "one-segment", harm: header_page_damaged },
     Damaged { name: "ident-one-copy-damaged", of: "one-segment", harm: ident_one_copy },
@@ -181,10 +182,33 @@ fn ident_missing(disk: &SimVfs) {
 fn version_unknown(disk: &SimVfs) {
     disk.mutate(segment(1), |b| {
         b[8] = 2;
-        let at = SegmentHeader::LEN - 4;
-        let sum = crc(0, &b[..at]);
-        b[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+        seal(0, &mut b[..SegmentHeader::LEN]);
     });
+}
+
+/// The entry's record becomes one of a later version, its checksums right.
+fn record_kind_unknown(disk: &SimVfs) {
+    let (at, end) = frame(disk, 1, 1);
+    disk.mutate(segment(1), |b| {
+        let salt = u32::from_le_bytes(b[20..24].try_into().unwrap());
+        let frame = &mut b[at as usize..end as usize];
+        let (header, body) = frame.split_at_mut(FRAME_HEADER_LEN as usize);
+        // A State record of 40 bytes, then the entry.
+        body[40 + 8] |= 15;
+        seal(control_seed(salt, 1), &mut body[40..]);
+        let seed = salt ^ (at / 8) as u32;
+        let sums = [&body[36..40], &body[body.len() - 4..]].concat();
+        header[4..8].fill(0);
+        header[36..40].copy_from_slice(&crc(seed, &sums).to_le_bytes());
+        seal(seed, header);
+    });
+}
+
+/// Puts the checksum of a block into its last four bytes.
+fn seal(seed: u32, block: &mut [u8]) {
+    let at = block.len() - 4;
+    let sum = crc(seed, &block[..at]);
+    block[at..].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// The slot of the second era; the first era's remains.

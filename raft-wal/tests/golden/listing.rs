@@ -6,7 +6,7 @@ use std::path::Path;
 use raft_vfs::Vfs;
 use raft_wal::error::{Corrupt, LostRange};
 use raft_wal::format::crc;
-use raft_wal::{Error, RecoveryReport, Wal};
+use raft_wal::{Degraded, Entry, Error, HardState, RecoveryReport, Wal};
 
 /// Everything a log holds, one thing a line.
 pub(crate) fn contents<V: Vfs>(wal: &Wal<V>) -> String {
@@ -39,9 +39,7 @@ pub(crate) fn contents<V: Vfs>(wal: &Wal<V>) -> String {
         let _ = writeln!(out, "blob {} = {}", hex(key), hex(value));
     }
     for e in wal.entries(first, next, u64::MAX).unwrap() {
-        let (len, sum) = (e.data.len(), crc(0, &e.data));
-        let _ =
-            writeln!(out, "entry {} term {} {:?} len {len} crc {sum:08x}", e.index, e.term, e.kind);
+        let _ = writeln!(out, "{}", entry(&e));
     }
     out
 }
@@ -90,6 +88,30 @@ fn corrupt(dir: &Path, c: &Corrupt) -> String {
     let _ = writeln!(out, "lost {}", c.lost.as_ref().map_or("-".into(), lost));
     assert!(!c.advice.is_empty() && !c.expected.is_empty() && !c.found.is_empty(), "{c}");
     out
+}
+
+/// What a degraded opening names as lost, and the entries that it still reads.
+pub(crate) fn degraded<V: Vfs>(log: &Degraded<V>) -> String {
+    let mut out = String::new();
+    let (first, next) = (log.first_index(), log.next_index());
+    let _ = writeln!(out, "degraded [{first}, {next})");
+    let (hs, certain) = (log.hard_state(), log.hard_state_is_certain());
+    let HardState { term, vote, commit } = hs;
+    let _ = writeln!(out, "hard state term {term} vote {vote} commit {commit} certain {certain}");
+    for lost in log.lost() {
+        let _ = writeln!(out, "lost {lost}");
+    }
+    for index in first..next {
+        for e in log.entries(index, index + 1, u64::MAX).unwrap_or_default() {
+            let _ = writeln!(out, "{}", entry(&e));
+        }
+    }
+    out
+}
+
+fn entry(e: &Entry) -> String {
+    let (len, sum) = (e.data.len(), crc(0, &e.data));
+    format!("entry {} term {} {:?} len {len} crc {sum:08x}", e.index, e.term, e.kind)
 }
 
 fn relative(dir: &Path, path: &Path) -> String {
