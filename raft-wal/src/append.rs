@@ -72,7 +72,8 @@ impl<V: Vfs> Wal<V> {
     ///
     /// # Errors
     /// [`Error::Rejected`], [`Error::TooLarge`] and [`Error::NoSpace`] leave the log as it was.
-    /// [`Error::Poisoned`]: the batch, and all that was not durable, is in doubt.
+    /// So does [`Error::Io`], from making a segment or from looking up a term. [`Error::Poisoned`]:
+    /// the batch, and all that was not durable, is in doubt.
     pub fn append(&mut self, batch: &Batch) -> Result<Ticket> {
         self.healthy()?;
         let prepared = self.prepare_batch(batch)?;

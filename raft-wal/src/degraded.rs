@@ -19,7 +19,8 @@ use crate::wal::Wal;
 ///
 /// The node that opened it must neither vote nor campaign nor acknowledge anything: what is lost
 /// may have been part of a quorum (Protocol-Aware Recovery, Alagappan et al., FAST 2018). It may
-/// serve sound entries and fetch the lost ones from its peers. Nothing on disk is changed.
+/// serve sound entries and fetch the lost ones from its peers. Nothing on disk is changed, but for
+/// a lock file where there was none.
 #[derive(Debug)]
 pub struct Degraded<V: Vfs> {
     survey: Survey<V>,
@@ -60,42 +61,47 @@ impl<V: Vfs> Degraded<V> {
 
     /// Everything that is damaged, in the order of the log.
     pub fn problems(&self) -> &[Corrupt] {
-        &self.survey.problems
+        self.survey.problems()
     }
 
-    /// First index of the log, lost or not.
+    /// How many more problems there are: 1000 are kept.
+    pub fn more_problems(&self) -> u64 {
+        self.survey.more_problems()
+    }
+
+    /// First index of the log, lost or not; the lowest that is known to be possible.
     pub fn first_index(&self) -> u64 {
-        self.survey.first_index
+        self.survey.bounds().0
     }
 
     /// One past the last index that is known of, lost or not.
     pub fn next_index(&self) -> u64 {
-        self.survey.next_index
+        self.survey.bounds().1
     }
 
     /// The newest hard state that is readable.
     pub fn hard_state(&self) -> HardState {
-        self.survey.hard_state
+        self.survey.hard_state().0
     }
 
     /// Whether no lost batch can have held a newer hard state. If not, a vote may be forgotten.
     pub fn hard_state_is_certain(&self) -> bool {
-        self.survey.hard_state_certain
+        self.survey.hard_state().1
     }
 
     /// The newest readable snapshot marker.
     pub fn snapshot(&self) -> Option<&SnapshotMark> {
-        self.survey.snapshot.as_ref()
+        self.survey.snapshot()
     }
 
     /// The metadata record, as far as it is readable.
     pub fn metadata(&self) -> Option<&Bytes> {
-        self.survey.metadata.as_ref()
+        self.survey.metadata()
     }
 
     /// All readable keyed values, by key.
     pub fn blobs(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
-        self.survey.blobs.iter()
+        self.survey.blobs().iter()
     }
 
     /// Who the log is.

@@ -204,14 +204,15 @@ pub(crate) fn init<V: Vfs>(vfs: &V, paths: &Paths, options: &Options) -> Result<
 }
 
 /// Makes the directory's own name, and those of its ancestors, durable. Whoever made them may have
-/// died before syncing them; IDENT, which comes after this, says that it was done. An ancestor
-/// that this process may not open was there before it.
+/// died before syncing them; IDENT, which comes after this, says that it was done. Higher up, an
+/// ancestor that this process may not open, or whose file system cannot sync a directory, was there
+/// before the log.
 fn sync_ancestors<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
     let mut at = dir;
     loop {
         let parent = parent_of(at);
         match vfs.sync_dir(parent) {
-            Err(e) if e.kind() != io::ErrorKind::PermissionDenied => {
+            Err(e) if at == dir || !is_not_for_us(&e) => {
                 return Err(io_error("sync directory", parent, None, e));
             }
             _ => {}
@@ -221,6 +222,11 @@ fn sync_ancestors<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
         }
         at = parent;
     }
+}
+
+fn is_not_for_us(e: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(e.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
 }
 
 /// A directory without IDENT may hold only what an unfinished creation leaves.
@@ -283,9 +289,25 @@ impl Names {
     }
 }
 
+/// `wal` must be a directory of its own, not a link to one: everything that a lock protects is
+/// below the directory that holds the lock.
+fn refuse_linked_wal<V: Vfs>(vfs: &V, paths: &Paths) -> Result<()> {
+    let entries = match vfs.list(&paths.dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(io_error("list", &paths.dir, None, e)),
+    };
+    if entries.iter().any(|e| e.name == "wal" && e.kind != FileKind::Dir) {
+        let what = io::Error::new(io::ErrorKind::NotADirectory, "not a directory of its own");
+        return Err(io_error("open", &paths.wal, None, what));
+    }
+    Ok(())
+}
+
 /// Lists `wal/`. Unknown names are noted and left alone; a name of ours that is not a regular file
 /// is an error.
 pub(crate) fn list<V: Vfs>(vfs: &V, paths: &Paths, report: &mut RecoveryReport) -> Result<Names> {
+    refuse_linked_wal(vfs, paths)?;
     let mut names = Names::default();
     let entries = match vfs.list(&paths.wal) {
         Ok(entries) => entries,
@@ -298,15 +320,13 @@ pub(crate) fn list<V: Vfs>(vfs: &V, paths: &Paths, report: &mut RecoveryReport) 
             report.note(path, "not a file of the log; left alone");
             continue;
         };
-        if e.kind != FileKind::File {
-            let kind = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(io_error("open", &path, None, kind));
-        }
         match name {
-            WalName::Segment(0) => report.note(path, "segment number 0 is never used; left alone"),
-            WalName::Segment(n) => {
+            // Opening it will say what it is, if the log needs it.
+            WalName::Segment(n) if n != 0 => {
                 names.segments.insert(n);
             }
+            _ if e.kind != FileKind::File => report.note(path, "not a regular file; left alone"),
+            WalName::Segment(_) => report.note(path, "segment number 0 is never used; left alone"),
             WalName::Index(n) => names.indexes.push(n),
             WalName::IndexTmp(_) | WalName::Spare(_) => names.temporary.push(path),
         }

@@ -150,7 +150,6 @@ impl<V: Vfs> Wal<V> {
         carried: u64,
         discarded: Option<&crate::report::Discarded>,
     ) -> Base {
-        let inherited = self.start.as_ref().and_then(|s| s.inherited.as_ref());
         Base {
             prev_segment: cut.segment,
             prev_salt: cut.salt,
@@ -165,7 +164,7 @@ impl<V: Vfs> Wal<V> {
             era: self.era,
             nonce: self.era_nonce,
             carried,
-            disc_segment: discarded.and(inherited).map_or(0, |i| i.seq),
+            disc_segment: discarded.map_or(0, |d| d.segment),
             disc_from: discarded.map_or(0, |d| d.offset),
             disc_len: discarded.map_or(0, |d| d.bytes),
             disc_crc: discarded.map_or(0, |d| d.crc),

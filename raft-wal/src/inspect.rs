@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use raft_vfs::{Vfs, VfsFile};
+use raft_vfs::Vfs;
 
 use crate::dir;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::format::{IdentPage, Mark, RecordHead, SegmentHeader, get};
 use crate::paths::{Paths, WalName, io_error};
 use crate::recover::{SegmentFile, load_segment_at};
 use crate::report::{Note, RecoveryReport};
-use crate::scan::{Check, Frame, Scanner, Step};
+use crate::scan::{Check, Frame, Scanner};
 use crate::segment::{RecordReader, bad_record};
 use crate::types::Entry;
 
@@ -78,7 +78,7 @@ impl<V: Vfs> Segment<V> {
 
     /// Its length in bytes.
     pub fn file_len(&self) -> u64 {
-        self.inner.len
+        self.inner.file_len
     }
 
     /// The header, by majority of its three copies; `None` if there is none.
@@ -128,27 +128,7 @@ impl<V: Vfs> Segment<V> {
     /// # Errors
     /// [`Error::Io`].
     pub fn next_frame(&self, from: u64) -> Result<Option<u64>> {
-        let Some(h) = self.inner.header else { return Ok(None) };
-        next_frame(&self.inner.file, h.salt, self.inner.len, from)
-            .map_err(|e| io_error("read", &self.inner.path, Some(from), e))
+        let Some(mut scanner) = self.scanner() else { return Ok(None) };
+        scanner.seek(from).map_err(|e| io_error("read", &self.inner.path, Some(from), e))
     }
-}
-
-/// Offset of the first wholly valid frame in `[from, len)`.
-pub(crate) fn next_frame<F: VfsFile>(
-    file: &F,
-    salt: u32,
-    len: u64,
-    from: u64,
-) -> std::io::Result<Option<u64>> {
-    let mut at = from;
-    while let Some(candidate) = crate::scan::next_header(file, salt, len, at)? {
-        let mut scanner = Scanner::new(file, salt, len, Check::Full);
-        scanner.resume_at(candidate);
-        if scanner.step()? == Step::Frame {
-            return Ok(Some(candidate));
-        }
-        at = candidate + 8;
-    }
-    Ok(None)
 }

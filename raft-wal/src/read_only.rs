@@ -67,7 +67,7 @@ impl<V: Vfs> ReadOnly<V> {
             start_next: n.base.next_index,
             end: n.last.end,
             start_proven: n.start_proven,
-            path: n.segment.path,
+            path: n.segment.info.path,
             file: n.segment.file,
         });
         Ok((Self { state: look.recovered.state, tail, ident: look.ident, live }, report))
@@ -142,8 +142,9 @@ fn look_until_stable<V: Vfs>(vfs: &V, paths: &Paths, options: &Options) -> Resul
     for _ in 0..LOOKS {
         let seen = match look(vfs, paths, options) {
             Ok(l) => match (&l.report.discarded, l.report.tail) {
+                (_, Tail::Clean) => return Ok((l, before.is_some())),
                 // Bytes of a batch in flight look like a tear: look again.
-                (Some(d), Tail::Torn { .. } | Tail::Unknown) => {
+                (Some(d), _) => {
                     let seen = format!("{} {} {:08x}", d.offset, d.bytes, d.crc);
                     if before.as_ref() == Some(&seen) {
                         return Ok((l, false));

@@ -33,14 +33,14 @@ use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{FIRST_FRAME, SegmentHeader};
 use crate::options::{Options, Verify, VoteRule};
 use crate::paths::{Paths, io_error};
-use crate::report::RecoveryReport;
+use crate::report::{Discarded, RecoveryReport};
 use crate::scan::{Check, Scanner, Step, Stop, StopReason, look_ahead};
 use crate::segment::Cut;
 use crate::state::LogState;
 use crate::types::HardState;
 
 pub(crate) use self::replay::{Carry, CutPoint};
-pub(crate) use self::segment_file::{SegmentFile, load_segment, load_segment_at};
+pub(crate) use self::segment_file::{SegmentFile, SegmentInfo, load_segment, load_segment_at};
 pub(crate) use self::tail::Newest;
 
 /// Logs up to this size are read whole when [`Verify::Auto`] opens them.
@@ -71,6 +71,9 @@ struct Young {
     begun: bool,
 }
 
+/// Every segment in the directory, or why it could not be read.
+type Segments = BTreeMap<u64, Result<SegmentInfo>>;
+
 /// One pass over a directory.
 pub(crate) struct Recovery<'a, V: Vfs> {
     pub(crate) vfs: &'a V,
@@ -85,15 +88,18 @@ pub(crate) struct Recovery<'a, V: Vfs> {
 
 /// Steps 2 to 9.
 pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
-    let mut segments = BTreeMap::new();
-    let mut total = 0;
+    let mut segments = Segments::new();
+    let mut total: u64 = 0;
     for &seq in &r.names.segments {
-        let s = load_segment(r.vfs, r.paths, seq)?;
-        total += s.len;
-        note_bad_pages(r.report, &s);
+        // A file that is dead may be unreadable; the error is whose who needs it.
+        let s = load_segment(r.vfs, r.paths, seq);
+        if let Ok(s) = &s {
+            total = s.len.saturating_add(total);
+            note_bad_pages(r.report, s);
+        }
         segments.insert(seq, s);
     }
-    let era = segments.values().filter_map(|s| s.header).map(|h| h.era);
+    let era = segments.values().flatten().filter_map(|s| s.header).map(|h| h.era);
     let era = era.fold(r.ident.head.era, u64::max);
     let full = match r.options.verify {
         Verify::Auto => total <= AUTO_FULL_BYTES,
@@ -116,7 +122,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(newest.segment.seq);
     let (mut state, cut, carry) = replay(&r, &newest, older)?;
-    let youngsters = young.numbers.iter().filter_map(|n| segments.get(n));
+    let youngsters = young.numbers.iter().filter_map(|n| segments.get(n)?.as_ref().ok());
     judge_marks(&mut r, Some(&newest), youngsters, &mut state.hard_state)?;
     r.report.segments = walk.len();
     let highest = highest.max(newest.sealed.map_or(0, |(n, _)| n));
@@ -151,16 +157,16 @@ fn empty_log<V: Vfs>(state: LogState<V>, young: Vec<u64>, era: u64, highest: u64
 /// A vote may survive in a mark although the batch that gave it, the log's first, is torn.
 fn judge_empty_marks<V: Vfs>(
     r: &mut Recovery<'_, V>,
-    segments: &BTreeMap<u64, SegmentFile<V::File>>,
+    segments: &Segments,
     mut out: Recovered<V>,
 ) -> Result<Recovered<V>> {
-    let young = out.young.iter().filter_map(|n| segments.get(n));
-    judge_marks::<V>(r, None, young, &mut out.state.hard_state)?;
+    let young = out.young.iter().filter_map(|n| segments.get(n)?.as_ref().ok());
+    judge_marks(r, None, young, &mut out.state.hard_state)?;
     Ok(out)
 }
 
 /// A bad copy of the header is harmless as long as there are others, but somebody should know.
-fn note_bad_pages<F>(report: &mut RecoveryReport, s: &SegmentFile<F>) {
+fn note_bad_pages(report: &mut RecoveryReport, s: &SegmentInfo) {
     if s.header.is_none() {
         return;
     }
@@ -171,7 +177,7 @@ fn note_bad_pages<F>(report: &mut RecoveryReport, s: &SegmentFile<F>) {
 }
 
 /// A segment has its whole length before it has its name, and the newest is never shortened.
-fn refuse_short<F>(s: &SegmentFile<F>, header: &SegmentHeader) -> Result<()> {
+fn refuse_short(s: &SegmentInfo, header: &SegmentHeader) -> Result<()> {
     if s.len >= header.capacity {
         return Ok(());
     }
@@ -192,19 +198,21 @@ fn refuse_short<F>(s: &SegmentFile<F>, header: &SegmentHeader) -> Result<()> {
 /// Step 3: the newest segment whose first batch is valid, taken out of `segments`.
 fn find_newest<V: Vfs>(
     r: &mut Recovery<'_, V>,
-    segments: &mut BTreeMap<u64, SegmentFile<V::File>>,
+    segments: &mut Segments,
     young: &mut Young,
 ) -> Result<Option<(SegmentFile<V::File>, SegmentHeader)>> {
     let numbers: Vec<u64> = segments.keys().rev().copied().collect();
     for seq in numbers {
-        let Some(s) = segments.get(&seq) else { continue };
-        let header = header_of(r, s)?;
-        refuse_short(s, &header)?;
+        let Some(info) = segments.remove(&seq) else { continue };
+        let info = info?;
+        let header = header_of(r, &info)?;
+        refuse_short(&info, &header)?;
+        let s = info.open(r.vfs)?;
         let fault = |e| io_error("read", &s.path, Some(FIRST_FRAME), e);
         let mut scanner = Scanner::new(&s.file, header.salt, s.len, Check::Full);
         let stop = match scanner.step().map_err(fault)? {
             Step::Frame if scanner.frame().base().is_some_and(|b| b.era == header.era) => {
-                return Ok(segments.remove(&seq).map(|s| (s, header)));
+                return Ok(Some((s, header)));
             }
             Step::Frame => None,
             Step::Stop(stop) => Some(stop),
@@ -232,12 +240,20 @@ fn find_newest<V: Vfs>(
         }
         if ahead.nonzero_end > FIRST_FRAME {
             young.begun = true;
+            r.report.discarded.get_or_insert(Discarded {
+                segment: seq,
+                path: s.path.clone(),
+                offset: FIRST_FRAME,
+                bytes: ahead.nonzero_end - FIRST_FRAME,
+                crc: ahead.crc,
+            });
             r.report.note(
                 &s.path,
                 "its first batch is torn; nothing in it was acknowledged for certain",
             );
         }
         young.numbers.push(seq);
+        segments.insert(seq, Ok(s.info));
     }
     Ok(None)
 }
@@ -264,7 +280,7 @@ pub(crate) fn refuse_unsupported(path: &std::path::Path, stop: Option<&Stop>) ->
 fn judge_head<V: Vfs>(
     r: &Recovery<'_, V>,
     newest: Option<&Newest<V::File>>,
-    segments: &BTreeMap<u64, SegmentFile<V::File>>,
+    segments: &Segments,
     young: &Young,
 ) -> Result<()> {
     let h_seq = newest.map_or(0, |n| n.segment.seq);
@@ -288,7 +304,7 @@ fn judge_head<V: Vfs>(
             let why = format!("segment {h_seq} is closed and names it");
             return Err(missing(r.paths, next, &why, newest.map(|n| (n.next_index, None))));
         }
-        let header = segments.get(&next).and_then(|s| s.header);
+        let header = segments.get(&next).and_then(|s| s.as_ref().ok()?.header);
         if header.is_some_and(|h| h.salt != salt) {
             return Err(Corrupt {
                 kind: CorruptKind::Succession,
@@ -329,12 +345,9 @@ fn missing(paths: &Paths, seq: u64, why: &str, lost: Option<(u64, Option<u64>)>)
 fn judge_marks<'s, V: Vfs>(
     r: &mut Recovery<'_, V>,
     newest: Option<&Newest<V::File>>,
-    young: impl Iterator<Item = &'s SegmentFile<V::File>>,
+    young: impl Iterator<Item = &'s SegmentInfo>,
     hs: &mut HardState,
-) -> Result<()>
-where
-    V::File: 's,
-{
+) -> Result<()> {
     let own = newest.and_then(|n| Some((&n.segment.path, n.segment.newest_mark()?, n.stop.offset)));
     let young = young.filter_map(|s| Some((&s.path, s.newest_mark()?, 0)));
     for (path, mark, p) in own.into_iter().chain(young) {
@@ -342,9 +355,10 @@ where
             continue;
         }
         let (term, vote) = (mark.term, mark.vote);
-        let newer = term > hs.term || (term == hs.term && vote != 0 && hs.vote == 0);
-        let conflict = term == hs.term && vote != 0 && hs.vote != 0 && vote != hs.vote;
-        let conflict = conflict && r.options.vote_rule == VoteRule::OncePerTerm;
+        let once = r.options.vote_rule == VoteRule::OncePerTerm;
+        let newer = term > hs.term || (once && term == hs.term && vote != 0 && hs.vote == 0);
+        let both = term == hs.term && vote != 0 && hs.vote != 0;
+        let conflict = once && both && vote != hs.vote;
         if conflict || (newer && mark.state_off < p) {
             return Err(Corrupt {
                 kind: CorruptKind::State,

@@ -45,7 +45,9 @@ impl fmt::Display for Tail {
 /// Bytes behind the last good batch that were given up. They stay where they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discarded {
-    /// The segment.
+    /// Number of the segment.
+    pub segment: u64,
+    /// Its file.
     pub path: PathBuf,
     /// Where they begin.
     pub offset: u64,
@@ -88,7 +90,7 @@ pub struct RecoveryReport {
     /// Batches that were readable but not proven durable, and were written again.
     pub carried: u64,
     /// Whether all that was recovered is durable. If not (no space), the node must neither vote
-    /// nor acknowledge until [`crate::Wal::is_durable`] says so.
+    /// nor acknowledge until [`crate::Wal::recovered_durable`] says so.
     pub recovered_durable: bool,
     /// Term and vote were taken from a copy, because the batch that held them was torn.
     pub state_raised: bool,

@@ -145,7 +145,10 @@ fn snapshot<V: Vfs>(
     if after > at.next {
         return Err(Reject::SnapshotBeyondLog { index: mark.index, next_index: at.next }.into());
     }
-    let expected = if after == at.first {
+    let expected = if after < at.first {
+        // What the log gave up cannot be asked; older markers are repeated long after that.
+        None
+    } else if after == at.first {
         at.base_term
     } else if change.count > 0 && mark.index >= change.first_index {
         change.runs.iter().rev().find(|r| r.index <= mark.index).map(|r| r.term)

@@ -11,8 +11,8 @@ use raft_vfs::VfsFile;
 
 use crate::format::{
     Control, DISCARD_CRC_MAX, FIRST_FRAME, FRAME_HEADER_LEN, FrameHeader, PAGE, RECORD_OVERHEAD,
-    RecordHead, RecordKind, Run, body_crc_start, control_seed, crc_is_last, entry_seed, flags, get,
-    get_u32, get_u64,
+    RecordHead, RecordKind, Run, SMALL_MAX, body_crc_start, control_seed, crc_is_last, entry_seed,
+    flags, get, get_u32, get_u64,
 };
 use crate::window::Window;
 
@@ -123,8 +123,15 @@ pub struct Scanner<'f, F> {
     check: Check,
     pos: u64,
     expect: Option<(u64, u32)>,
+    /// Bytes of bodies that searching may still check.
+    search_budget: u64,
     frame: Frame,
 }
+
+/// No control record is larger, and no batch has more of them, than a snapshot marker and the
+/// keyed values can make them.
+const CONTROL_MAX: u64 = SMALL_MAX + 64;
+const CONTROLS_MAX: usize = 4096;
 
 /// What is wrong with a body.
 struct BadBody {
@@ -172,14 +179,58 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
     /// A scanner of the segment with this salt, from its first frame up to offset `end`.
     pub fn new(file: &'f F, salt: u32, end: u64, check: Check) -> Self {
         let window = Window::new(file, end);
-        Self { window, salt, check, pos: FIRST_FRAME, expect: None, frame: Frame::default() }
+        let (search_budget, frame) = (end.saturating_mul(4), Frame::default());
+        Self { window, salt, check, pos: FIRST_FRAME, expect: None, search_budget, frame }
     }
 
     /// Goes on at `offset`, expecting nothing of the sequence: how a dump gets past damage.
     pub fn resume_at(&mut self, offset: u64) {
         self.pos = offset;
         self.expect = None;
-        self.window.forget();
+    }
+
+    /// Looks for the first wholly valid frame at or behind `from`, and goes on there: how everything
+    /// but recovery gets past damage. `None` if there is none.
+    ///
+    /// The search is bounded: bytes that look like many headers with large bodies are given up
+    /// after as much checking as four readings of the file.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn seek(&mut self, from: u64) -> io::Result<Option<u64>> {
+        let mut at = from.max(FIRST_FRAME);
+        while let Some((candidate, body_len)) = self.next_header(at)? {
+            let Some(left) = self.search_budget.checked_sub(body_len) else { return Ok(None) };
+            self.search_budget = left;
+            self.resume_at(candidate);
+            if self.step()? == Step::Frame {
+                self.resume_at(candidate);
+                return Ok(Some(candidate));
+            }
+            at = candidate + 8;
+        }
+        Ok(None)
+    }
+
+    /// Offset and body length of the first valid frame header at or behind `from`.
+    fn next_header(&mut self, from: u64) -> io::Result<Option<(u64, u64)>> {
+        let Some(mut at) = from.checked_next_multiple_of(8) else { return Ok(None) };
+        let end = self.window.end();
+        while end.saturating_sub(at) >= FRAME_HEADER_LEN {
+            let take = (end - at).min(PAGE + FRAME_HEADER_LEN - 8);
+            let bytes = self.window.bytes(at, take)?;
+            let steps = (take - FRAME_HEADER_LEN) / 8 + 1;
+            if !is_zero(bytes) {
+                for i in 0..steps {
+                    let raw = &bytes[(i * 8) as usize..(i * 8 + FRAME_HEADER_LEN) as usize];
+                    if let Some(h) = FrameHeader::decode(&get(raw, 0), self.salt, at + i * 8) {
+                        return Ok(Some((at + i * 8, h.body_len.into())));
+                    }
+                }
+            }
+            at += steps * 8;
+        }
+        Ok(None)
     }
 
     /// The frame that the last step found.
@@ -314,6 +365,9 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
                 _ => return bad("an index below 2^64 - 1", format!("{} + {n}", h.first_index)),
             },
             _ if n > 0 => return bad("control records before entries", "the reverse".into()),
+            _ if u64::from(head.len) > CONTROL_MAX || self.frame.controls.len() >= CONTROLS_MAX => {
+                return bad("few and small control records", format!("{} bytes", head.len));
+            }
             _ => control_seed(self.salt, self.frame.controls.len() as u32),
         };
         let is_entry = matches!(head.kind, RecordKind::Entry(_));
@@ -490,33 +544,4 @@ fn candidate(
     let body_len = u64::from(get_u32(raw, 0));
     let possible = durable_to > above && durable_to <= offset && body_len <= len - offset;
     possible.then_some(Promise { offset, durable_to, batch_seq })
-}
-
-/// Offset of the first frame header at or behind `from` whose checksum is right.
-///
-/// # Errors
-/// Those of reading.
-pub fn next_header<F: VfsFile>(
-    file: &F,
-    salt: u32,
-    len: u64,
-    from: u64,
-) -> io::Result<Option<u64>> {
-    let mut window = Window::new(file, len);
-    let Some(mut at) = from.max(FIRST_FRAME).checked_next_multiple_of(8) else { return Ok(None) };
-    while len.saturating_sub(at) >= FRAME_HEADER_LEN {
-        let take = (len - at).min(PAGE + FRAME_HEADER_LEN - 8);
-        let bytes = window.bytes(at, take)?;
-        let steps = (take - FRAME_HEADER_LEN) / 8 + 1;
-        if !is_zero(bytes) {
-            for i in 0..steps {
-                let raw = &bytes[(i * 8) as usize..(i * 8 + FRAME_HEADER_LEN) as usize];
-                if FrameHeader::decode(&get(raw, 0), salt, at + i * 8).is_some() {
-                    return Ok(Some(at + i * 8));
-                }
-            }
-        }
-        at += steps * 8;
-    }
-    Ok(None)
 }

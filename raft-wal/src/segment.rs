@@ -10,8 +10,8 @@ use raft_vfs::{Access, Vfs, VfsFile, VfsFileExt};
 
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{
-    IndexHead, PAGE, RecordHead, RecordKind, Run, crc, crc_is_last, entry_seed, get, get_u32,
-    get_u64,
+    IndexHead, PAGE, RECORD_OVERHEAD, RecordHead, RecordKind, Run, crc, crc_is_last, entry_seed,
+    get, get_u32, get_u64,
 };
 use crate::index::SegmentIndex;
 use crate::options::ReadMode;
@@ -58,7 +58,6 @@ pub(crate) struct ClosedSegment<V: Vfs> {
     mode: ReadMode,
     table: Table,
     map: OnceLock<Bytes>,
-    file: OnceLock<V::File>,
 }
 
 /// Keeps a mapping alive as long as any entry points into it.
@@ -107,7 +106,9 @@ impl<V: Vfs> ClosedSegment<V> {
             && (head.seq, head.salt) == (id.seq, id.salt)
             && head.cut_batch_seq == id.cut.batch_seq
             && (head.cut_chain, head.cut_end) == (id.cut.chain, id.cut.end)
-            && head.first.checked_add(head.n).is_some();
+            && head.first.checked_add(head.n).is_some()
+            && head.n <= id.cut.end / RECORD_OVERHEAD
+            && u64::from(head.runs) <= head.n;
         let len = head.tables_len()?.checked_add(IndexHead::LEN as u64)?;
         if !fits || file.len().ok()? != len {
             return None;
@@ -127,7 +128,6 @@ impl<V: Vfs> ClosedSegment<V> {
             mode,
             table,
             map: OnceLock::new(),
-            file: OnceLock::new(),
         }
     }
 
@@ -173,7 +173,7 @@ impl<V: Vfs> ClosedSegment<V> {
     pub(crate) fn scan(&self) -> Result<Cow<'_, SegmentIndex>> {
         match &self.table {
             Table::Memory { index, scanned: true } => Ok(Cow::Borrowed(index)),
-            _ => scan_to_cut(self.file()?, &self.id(), Check::Full).map(Cow::Owned),
+            _ => scan_to_cut(&self.open()?, &self.id(), Check::Full).map(Cow::Owned),
         }
     }
 
@@ -187,13 +187,10 @@ impl<V: Vfs> ClosedSegment<V> {
         }
     }
 
-    fn file(&self) -> Result<&V::File> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
+    /// Opens the file for one use: a log may have more segments than a process open files.
+    fn open(&self) -> Result<V::File> {
         let opened = self.vfs.open(&self.path, Access::Read);
-        let file = opened.map_err(|e| io_error("open", &self.path, None, e))?;
-        Ok(self.file.get_or_init(|| file))
+        opened.map_err(|e| io_error("open", &self.path, None, e))
     }
 
     fn loaded<'a>(
@@ -272,9 +269,13 @@ impl<V: Vfs> ClosedSegment<V> {
         budget: &mut Budget,
         out: &mut Vec<Entry>,
     ) -> Result<()> {
+        let file;
         let mut reader = match self.mode {
             ReadMode::Map => RecordReader::Mapped(self.mapped()?),
-            ReadMode::Pread => RecordReader::file(self.file()?, self.cut.end),
+            ReadMode::Pread => {
+                file = self.open()?;
+                RecordReader::file(&file, self.cut.end)
+            }
         };
         for i in index..hi {
             let at = self.offset(i)?.ok_or_else(|| self.bad_record(i, 0, "an index entry"))?;
@@ -295,7 +296,7 @@ impl<V: Vfs> ClosedSegment<V> {
         if let Some(m) = self.map.get() {
             return Ok(m);
         }
-        let file = self.file()?;
+        let file = self.open()?;
         let fault = |e| io_error("map", &self.path, None, e);
         let len = file.len().map_err(fault)?.min(self.cut.end.next_multiple_of(PAGE));
         let map = file.map(len.max(1)).map_err(fault)?;

@@ -50,7 +50,7 @@ pub fn verify<V: Vfs>(vfs: V, dir: impl AsRef<Path>, options: &Options) -> Resul
     let options = options.clone().verify(Verify::Full);
     let first = match ReadOnly::open(vfs.clone(), dir.as_ref(), &options) {
         Ok((log, report)) => {
-            let torn = matches!(report.tail, Tail::Torn { .. } | Tail::Unknown);
+            let torn = report.discarded.is_some() && report.tail != Tail::Clean;
             let status = match (log.is_live(), torn) {
                 (true, _) => Status::LiveTail,
                 (false, true) => Status::TornTail,
@@ -71,7 +71,7 @@ pub fn verify<V: Vfs>(vfs: V, dir: impl AsRef<Path>, options: &Options) -> Resul
         let all = survey(&vfs, &paths, &ident, &names)?;
         lost = all.lost_ranges();
         let other = |p: &Corrupt| (&p.path, p.offset) != (&first.path, first.offset);
-        problems.extend(all.problems.into_iter().filter(other));
+        problems.extend(all.problems().iter().filter(|p| other(p)).cloned());
     }
     Ok(Verification { status: Status::Corrupt, report: None, problems, lost })
 }

@@ -170,7 +170,7 @@ impl<V: Vfs> Wal<V> {
             start_next: n.base.next_index,
             end: n.last.end,
             start_proven: n.start_proven,
-            path: n.segment.path,
+            path: n.segment.info.path,
             file: n.segment.file,
         });
         let view = &r.state.view;
@@ -194,6 +194,12 @@ impl<V: Vfs> Wal<V> {
             }
         };
         let unindexed = view.spans.iter().map(|s| &s.segment).filter(|s| !s.has_index_file());
+        let due = r.carry.batches > 0 || report.state_raised;
+        let unsynced_low = match r.carry {
+            _ if !due => u64::MAX,
+            Carry { reset: true, .. } => 0,
+            Carry { low, .. } => low.unwrap_or(view.next_index),
+        };
         let start = EraStart {
             inherited,
             cut: r.cut,
@@ -223,7 +229,7 @@ impl<V: Vfs> Wal<V> {
             durable,
             busy_at: Duration::ZERO,
             busy: false,
-            unsynced_low: u64::MAX,
+            unsynced_low,
             poison: None,
             _lock: lock,
         }
@@ -239,9 +245,16 @@ impl<V: Vfs> Wal<V> {
             }
         }
         if report.recovered_durable {
-            report.removed = self.clean_up(names)?;
+            // The log is open and whole; what cannot be tidied up now is no reason to refuse it.
+            match self.clean_up(names) {
+                Ok(removed) => report.removed = removed,
+                Err(e @ Error::Poisoned { .. }) => return Err(e),
+                Err(e) => report.note(&self.paths.wal, format!("not cleaned up: {e}")),
+            }
             while self.unindexed.len() > 2 {
-                self.step_index()?;
+                if let Err(e) = self.step_index() {
+                    report.note(&self.paths.wal, format!("no index file: {e}"));
+                }
             }
         }
         Ok(())
@@ -251,7 +264,8 @@ impl<V: Vfs> Wal<V> {
     /// certain, and lets go of the directory. Blocks for one or two syncs.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if anything failed now or before.
+    /// [`Error::Poisoned`] if a write or sync failed now or before; [`Error::NoSpace`] if what the
+    /// open recovered still waits for room.
     pub fn close(mut self) -> Result<()> {
         self.sync()?;
         if let Some(writer) = &mut self.writer {
@@ -260,7 +274,8 @@ impl<V: Vfs> Wal<V> {
                 return Err(self.poison("write the closing mark of", &path, &e));
             }
             while !self.unindexed.is_empty() {
-                self.step_index()?;
+                // A cache: the next open scans what has none.
+                let _ = self.step_index();
             }
         }
         Ok(())
@@ -417,14 +432,12 @@ fn refuse_ambiguous<V: Vfs>(
     options: &Options,
     report: &RecoveryReport,
 ) -> Result<()> {
-    match (&report.discarded, &r.newest) {
-        (Some(d), Some(n))
-            if options.tail_policy == TailPolicy::RefuseAmbiguous && !report.certain =>
-        {
+    match &report.discarded {
+        Some(d) if options.tail_policy == TailPolicy::RefuseAmbiguous && !report.certain => {
             Err(Error::AmbiguousTail {
                 path: d.path.clone(),
                 offset: d.offset,
-                batch_seq: n.last.batch_seq.wrapping_add(1),
+                batch_seq: r.newest.as_ref().map_or(1, |n| n.last.batch_seq.wrapping_add(1)),
                 bytes: d.bytes,
             })
         }

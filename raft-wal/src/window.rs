@@ -48,11 +48,6 @@ impl<'f, F: VfsFile> Window<'f, F> {
         Ok(crate::format::get(self.bytes(at, N as u64)?, 0))
     }
 
-    /// Forgets what is buffered, so that the next read sees the file as it is then.
-    pub(crate) fn forget(&mut self) {
-        self.buf.clear();
-    }
-
     /// The offset nothing is read beyond.
     pub(crate) fn end(&self) -> u64 {
         self.end

@@ -69,7 +69,11 @@ fn view_before<V: Vfs>(
                 return Err(gap(&segment.path, segment.cut.end, lost));
             }
             upper = lo;
-            view.spans.push_front(Span { segment, lo, hi });
+            // What was compacted away is not asked for, here no more than while it was written.
+            let lo = lo.max(base.first_index);
+            if lo < hi {
+                view.spans.push_front(Span { segment, lo, hi });
+            }
         }
         if reset {
             break;

@@ -9,12 +9,13 @@ use crate::error::{Acked, Corrupt, CorruptKind, Error, Result};
 use crate::format::{FIRST_FRAME, HeaderFault, Mark, PAGE, SegmentHeader, VERSION, get};
 use crate::paths::{Paths, io_error};
 
-/// A segment file with what its first three pages say.
-#[derive(Debug)]
-pub(crate) struct SegmentFile<F> {
+/// What a segment's first three pages say.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentInfo {
     pub(crate) seq: u64,
     pub(crate) path: PathBuf,
-    pub(crate) file: F,
+    /// Length of the file in bytes.
+    pub(crate) file_len: u64,
     /// Bytes that can hold frames: the file's length, at most its capacity.
     pub(crate) len: u64,
     /// Pages of the first three that hold no valid copy of the header.
@@ -25,30 +26,49 @@ pub(crate) struct SegmentFile<F> {
     pub(crate) marks: Vec<Mark>,
 }
 
-impl<F> SegmentFile<F> {
+/// A segment with its file open. Few are at a time: a log may have more segments than a process
+/// may have open files.
+#[derive(Debug)]
+pub(crate) struct SegmentFile<F> {
+    pub(crate) info: SegmentInfo,
+    pub(crate) file: F,
+}
+
+impl<F> std::ops::Deref for SegmentFile<F> {
+    type Target = SegmentInfo;
+
+    fn deref(&self) -> &SegmentInfo {
+        &self.info
+    }
+}
+
+impl SegmentInfo {
     /// The newest mark.
     pub(super) fn newest_mark(&self) -> Option<&Mark> {
         self.marks.iter().max_by_key(|m| m.mark_no)
     }
+
+    /// Opens the file.
+    pub(crate) fn open<V: Vfs>(&self, vfs: &V) -> Result<SegmentFile<V::File>> {
+        let file = vfs.open(&self.path, Access::Read);
+        let file = file.map_err(|e| io_error("open", &self.path, None, e))?;
+        Ok(SegmentFile { info: self.clone(), file })
+    }
 }
 
-/// Step 2: opens a segment and reads its header and marks.
-pub(crate) fn load_segment<V: Vfs>(
-    vfs: &V,
-    paths: &Paths,
-    seq: u64,
-) -> Result<SegmentFile<V::File>> {
-    load_segment_at(vfs, paths.segment(seq), seq)
+/// Step 2: reads a segment's header and marks.
+pub(crate) fn load_segment<V: Vfs>(vfs: &V, paths: &Paths, seq: u64) -> Result<SegmentInfo> {
+    load_segment_at(vfs, paths.segment(seq), seq).map(|s| s.info)
 }
 
-/// The same for a file anywhere.
+/// The same for a file anywhere, which stays open.
 pub(crate) fn load_segment_at<V: Vfs>(
     vfs: &V,
     path: PathBuf,
     seq: u64,
 ) -> Result<SegmentFile<V::File>> {
     let file = vfs.open(&path, Access::Read).map_err(|e| io_error("open", &path, None, e))?;
-    let len = file.len().map_err(|e| io_error("stat", &path, None, e))?;
+    let file_len = file.len().map_err(|e| io_error("stat", &path, None, e))?;
     let mut raw = vec![0; FIRST_FRAME as usize];
     file.read_up_to_at(&mut raw, 0).map_err(|e| io_error("read", &path, Some(0), e))?;
     let page0 = SegmentHeader::decode(&get(&raw, 0));
@@ -60,46 +80,35 @@ pub(crate) fn load_segment_at<V: Vfs>(
         Err(HeaderFault::Incompat(b)) => return unsupported("feature bits", b),
         _ => {}
     }
-    let mut marks = Vec::with_capacity(2);
-    for page in [1_u32, 2] {
+    let marks = [1_u32, 2].map(|page| {
         let at = u64::from(page) * PAGE;
-        marks.extend(Mark::decode(&get(&raw, at as usize), page));
-    }
-    let copies: Vec<_> = page0.ok().into_iter().chain(marks.iter().map(|m| m.header)).collect();
+        Mark::decode(&get(&raw, at as usize), page)
+    });
+    let copies = [page0.ok(), marks[0].map(|m| m.header), marks[1].map(|m| m.header)];
     let header = majority(&copies);
-    let mut bad_pages: Vec<u32> = Vec::new();
-    for page in 0..3 {
-        let at = (u64::from(page) * PAGE) as usize;
-        let copy = match page {
-            0 => page0.ok(),
-            _ => Mark::decode(&get(&raw, at), page).map(|m| m.header),
-        };
-        if copy.is_none() || copy != header {
-            bad_pages.push(page);
-        }
-    }
+    let bad_pages = (0..3_u32).zip(copies).filter(|(_, c)| c.is_none() || *c != header);
+    let bad_pages = bad_pages.map(|(page, _)| page).collect();
     // A mark of an earlier life of the file promises nothing about this one.
-    marks.retain(|m| Some(m.header) == header);
+    let marks = marks.into_iter().flatten().filter(|m| Some(m.header) == header).collect();
     // Frames never stand beyond the capacity, however long a file was made.
-    let len = header.map_or(len, |h| len.min(h.capacity));
-    Ok(SegmentFile { seq, path, file, len, bad_pages, header, marks })
+    let len = header.map_or(file_len, |h| file_len.min(h.capacity));
+    let info = SegmentInfo { seq, path, file_len, len, bad_pages, header, marks };
+    Ok(SegmentFile { info, file })
 }
 
 /// A lost write can leave a valid header of the file's earlier life, so one copy against another
 /// decides nothing.
-fn majority(copies: &[SegmentHeader]) -> Option<SegmentHeader> {
-    let first = *copies.first()?;
-    if copies.iter().all(|c| *c == first) {
-        return Some(first);
+fn majority(copies: &[Option<SegmentHeader>]) -> Option<SegmentHeader> {
+    let valid: Vec<_> = copies.iter().flatten().collect();
+    let first = valid.first()?;
+    if valid.iter().all(|c| c == first) {
+        return Some(**first);
     }
-    copies.iter().find(|c| copies.iter().filter(|d| d == c).count() >= 2).copied()
+    valid.iter().find(|c| valid.iter().filter(|d| d == c).count() >= 2).map(|c| **c)
 }
 
 /// Checks that a segment is what its name says and belongs to this log.
-pub(super) fn header_of<F>(
-    r: &Recovery<'_, impl Vfs>,
-    s: &SegmentFile<F>,
-) -> Result<SegmentHeader> {
+pub(super) fn header_of(r: &Recovery<'_, impl Vfs>, s: &SegmentInfo) -> Result<SegmentHeader> {
     let corrupt = |kind, expected: String, found: String| {
         Error::from(Corrupt {
             kind,

@@ -86,7 +86,7 @@ fn prove<V: Vfs>(
     let (Some(base), Some(last)) = (base, last) else {
         // The first frame was valid when the segment was chosen; it is not any more.
         let what = "the first batch changed while it was read";
-        return Err(Error::Busy { path: segment.path, what });
+        return Err(Error::Busy { path: segment.path.clone(), what });
     };
     Ok(Newest {
         header,
@@ -147,7 +147,7 @@ pub(super) fn prove_and_judge<V: Vfs>(
         match judge_tail(r, &newest, young) {
             Err(Error::Corrupt(_)) if r.live && seen != Some(newest.stop.offset) => {
                 seen = Some(newest.stop.offset);
-                segment = load_segment(r.vfs, r.paths, seq)?;
+                segment = load_segment(r.vfs, r.paths, seq)?.open(r.vfs)?;
                 header = header_of(r, &segment)?;
             }
             Err(e) => return Err(e),
@@ -186,6 +186,7 @@ fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &Youn
     };
     if beyond.nonzero_end > p {
         r.report.discarded = Some(Discarded {
+            segment: n.segment.seq,
             path: n.segment.path.clone(),
             offset: p,
             bytes: beyond.nonzero_end - p,

@@ -1,6 +1,6 @@
 //! Step 7: the older segments, each cut where its successor's Base says.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use raft_vfs::{Vfs, VfsFile};
 
 use super::segment_file::{SegmentFile, header_of};
 use super::tail::Newest;
-use super::{DEGRADED, Recovery, missing};
+use super::{DEGRADED, Recovery, Segments, missing};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{Base, FIRST_FRAME, SegmentHeader};
 use crate::paths::io_error;
@@ -19,7 +19,7 @@ use crate::segment::{ClosedSegment, Cut, SegmentId, scan_to_cut};
 pub(super) fn walk_back<V: Vfs>(
     r: &mut Recovery<'_, V>,
     newest: &Newest<V::File>,
-    segments: &mut BTreeMap<u64, SegmentFile<V::File>>,
+    segments: &mut Segments,
     full: bool,
 ) -> Result<Vec<Arc<ClosedSegment<V>>>> {
     let mut older = VecDeque::new();
@@ -32,6 +32,7 @@ pub(super) fn walk_back<V: Vfs>(
             let lost = (newest.first_index, base.next_index.checked_sub(1));
             return Err(missing(r.paths, seq, &why, Some(lost)));
         };
+        let s = s?.open(r.vfs)?;
         if seq >= successor {
             return Err(succession(
                 &s.path,

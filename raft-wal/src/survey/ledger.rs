@@ -1,0 +1,263 @@
+//! The account of a damaged log: what is sound, what is lost, and what that leaves uncertain.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::error::LostRange;
+use crate::format::{Control, FRAME_HEADER_LEN, FrameHeader, flags};
+use crate::index::SegmentIndex;
+use crate::scan::{Frame, Stop};
+use crate::segment::Cut;
+use crate::types::{HardState, SnapshotMark};
+
+/// A stretch of the log.
+#[derive(Debug)]
+pub(super) enum Block {
+    /// Entries of segment number `seq` that nothing can have replaced.
+    Sound { seq: u64, index: SegmentIndex },
+    /// Indexes `[lo, hi)` whose entries are gone, by the problem with this number.
+    Lost { lo: u64, hi: u64, problem: usize },
+}
+
+impl Block {
+    fn lo(&self) -> u64 {
+        match self {
+            Self::Sound { index, .. } => index.first,
+            Self::Lost { lo, .. } => *lo,
+        }
+    }
+
+    fn hi(&self) -> u64 {
+        match self {
+            Self::Sound { index, .. } => index.next(),
+            Self::Lost { hi, .. } => *hi,
+        }
+    }
+}
+
+/// What the sound batches amount to, and what the lost ones may have changed.
+///
+/// Invariant: blocks are ascending, adjacent and without overlap.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    blocks: Vec<Block>,
+    pub(super) first_index: u64,
+    pub(super) next_index: u64,
+    pub(super) hard_state: HardState,
+    pub(super) hard_state_certain: bool,
+    /// The log may have gone on behind its last sound batch.
+    pub(super) open_end: bool,
+    pub(super) snapshot: Option<SnapshotMark>,
+    pub(super) metadata: Option<Bytes>,
+    pub(super) blobs: BTreeMap<Bytes, Bytes>,
+    last: Option<Cut>,
+    /// The first bad frame since the last sound one.
+    pub(super) pending: Option<Stop>,
+    /// The problem that what is lost next is put down to.
+    pub(super) problem: usize,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Self {
+            blocks: Vec::new(),
+            first_index: 0,
+            next_index: 0,
+            hard_state: HardState::default(),
+            hard_state_certain: true,
+            open_end: false,
+            snapshot: None,
+            metadata: None,
+            blobs: BTreeMap::new(),
+            last: None,
+            pending: None,
+            problem: 0,
+        }
+    }
+
+    /// Whether `frame` is the next batch after the last sound one.
+    pub(super) fn follows(&self, frame: &Frame) -> bool {
+        let h = &frame.header;
+        self.last.is_none_or(|l| (l.batch_seq.wrapping_add(1), l.chain) == (h.batch_seq, h.chain))
+    }
+
+    /// Accounts for the batches between the last sound one and `next`.
+    pub(super) fn bridge(&mut self, next: &Frame) {
+        let bad = self.pending.take();
+        let base = next.base();
+        let resumes_at = base.map_or(next.header.first_index, |b| b.next_index);
+        if self.last.is_none() {
+            self.first_index = base.map_or(0, |b| b.first_index);
+            self.next_index = resumes_at;
+            self.lost(self.first_index, resumes_at);
+        } else if !self.follows(next) {
+            match bad.and_then(|s| s.header).filter(|h| self.names_the_gap(h, next)) {
+                Some(h) => self.lose_named(&h),
+                None => self.lose_unknown(resumes_at),
+            }
+        }
+        let h = &next.header;
+        self.last = Some(Cut { batch_seq: h.batch_seq, chain: h.header_crc, end: next.end });
+    }
+
+    /// Whether the readable header of a bad batch accounts for everything before `next`.
+    fn names_the_gap(&self, h: &FrameHeader, next: &Frame) -> bool {
+        self.is_next(h)
+            && next.header.batch_seq == h.batch_seq.wrapping_add(1)
+            && next.header.chain == h.header_crc
+    }
+
+    fn is_next(&self, h: &FrameHeader) -> bool {
+        self.last.is_some_and(|l| l.batch_seq.wrapping_add(1) == h.batch_seq)
+    }
+
+    /// A lost batch whose header is readable: what it replaced and held is known exactly.
+    fn lose_named(&mut self, h: &FrameHeader) {
+        if h.has(flags::RESET) {
+            self.blocks.clear();
+            self.first_index = h.first_index;
+        }
+        self.truncate(h.first_index);
+        let end = h.first_index.saturating_add(u64::from(h.n_entries));
+        self.lost(h.first_index, end);
+        self.next_index = end;
+    }
+
+    /// Lost batches of which nothing is known but that the log went on at `resumes_at`.
+    fn lose_unknown(&mut self, resumes_at: u64) {
+        let committed = match self.hard_state.commit {
+            0 => 0,
+            commit => commit.saturating_add(1),
+        };
+        let safe = committed.max(self.first_index).min(self.next_index).min(resumes_at);
+        self.truncate(safe);
+        self.lost(safe, resumes_at);
+        self.next_index = resumes_at;
+    }
+
+    /// The end of the log is lost, up to `due` in the newest segment. If that is one batch whose
+    /// header is readable, it is known what is lost; else anything may be.
+    pub(super) fn lose_end(&mut self, due: u64) {
+        let named = self.pending.take().and_then(|s| Some((s.offset, s.header?)));
+        let named = named.filter(|(offset, h)| {
+            self.is_next(h) && offset + FRAME_HEADER_LEN + u64::from(h.body_len) == due
+        });
+        match named {
+            Some((_, h)) => self.lose_named(&h),
+            None => self.open_end = true,
+        }
+    }
+
+    /// What is lost behind the end may have replaced everything above the commit index, and may
+    /// have held a newer hard state.
+    pub(super) fn close(&mut self) {
+        if self.open_end {
+            self.lose_unknown(self.next_index);
+            self.hard_state_certain = false;
+        }
+    }
+
+    fn lost(&mut self, lo: u64, hi: u64) {
+        if lo < hi {
+            self.blocks.push(Block::Lost { lo, hi, problem: self.problem });
+        }
+    }
+
+    fn truncate(&mut self, from: u64) {
+        while self.blocks.last().is_some_and(|b| b.lo() >= from) {
+            self.blocks.pop();
+        }
+        match self.blocks.last_mut() {
+            Some(Block::Sound { index, .. }) => index.truncate(from),
+            Some(Block::Lost { hi, .. }) => *hi = (*hi).min(from),
+            None => {}
+        }
+        self.next_index = self.next_index.min(from);
+    }
+
+    /// Applies a sound batch, as recovery would.
+    pub(super) fn apply(&mut self, frame: &Frame, seq: u64) {
+        if let Some(b) = frame.base() {
+            // Everything live is repeated here.
+            self.metadata = None;
+            self.blobs.clear();
+            self.snapshot = None;
+            self.compact(b.first_index);
+        }
+        for (_, c) in &frame.controls {
+            self.apply_control(c);
+        }
+        let first = frame.header.first_index;
+        if frame.offsets.is_empty() {
+            return;
+        }
+        if let Some(Block::Sound { seq: s, index }) = self.blocks.last_mut()
+            && *s == seq
+            && index.next() == first
+        {
+            index.push(first, &frame.offsets, &frame.runs);
+        } else {
+            let mut index = SegmentIndex::new(first);
+            index.push(first, &frame.offsets, &frame.runs);
+            self.blocks.push(Block::Sound { seq, index });
+        }
+        self.next_index = first.saturating_add(frame.offsets.len() as u64);
+    }
+
+    fn apply_control(&mut self, c: &Control) {
+        match c {
+            Control::Metadata(m) => self.metadata = Some(m.clone()),
+            Control::Blob { key, value } if value.is_empty() => {
+                self.blobs.remove(key);
+            }
+            Control::Blob { key, value } => {
+                self.blobs.insert(key.clone(), value.clone());
+            }
+            Control::Compact { first_index, .. } => self.compact(*first_index),
+            Control::Snap(m) => self.snapshot = Some(m.clone()),
+            Control::Reset(r) => {
+                self.blocks.clear();
+                (self.first_index, self.next_index) = (r.first_index, r.first_index);
+            }
+            Control::Truncate(from) => self.truncate(*from),
+            Control::State(s) => {
+                self.hard_state = *s;
+                self.hard_state_certain = true;
+            }
+            Control::Base(_) | Control::Seal { .. } => {}
+        }
+    }
+
+    fn compact(&mut self, first: u64) {
+        self.first_index = self.first_index.max(first);
+        self.blocks.retain(|b| b.hi() > first);
+        if let Some(Block::Lost { lo, .. }) = self.blocks.first_mut() {
+            *lo = (*lo).max(first);
+        }
+    }
+
+    /// The lost ranges, oldest first.
+    pub(super) fn lost_ranges(&self) -> Vec<LostRange> {
+        let mut out: Vec<LostRange> = Vec::new();
+        let mut add = |first: u64, last: Option<u64>| match out.last_mut() {
+            Some(r) if r.last.and_then(|l| l.checked_add(1)) == Some(first) => r.last = last,
+            _ => out.push(LostRange { first, last, term: None }),
+        };
+        for b in &self.blocks {
+            if let Block::Lost { lo, hi, .. } = b {
+                add(*lo, hi.checked_sub(1));
+            }
+        }
+        if self.open_end {
+            add(self.next_index, None);
+        }
+        out
+    }
+
+    /// The stretch that holds `index`.
+    pub(super) fn block(&self, index: u64) -> Option<&Block> {
+        let at = self.blocks.partition_point(|b| b.hi() <= index);
+        self.blocks.get(at).filter(|b| b.lo() <= index)
+    }
+}
