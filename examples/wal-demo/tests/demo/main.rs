@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "sources are built and logs damaged by hand")]
 
 mod common;
+mod liars;
 mod readme;
 mod runs;
 mod sources;
