@@ -51,6 +51,10 @@ impl<V: Vfs> Wal<V> {
         self.files.insert(seq);
         if let Err(e) = self.vfs.sync_dir(&self.paths.wal) {
             let wal = self.paths.wal.clone();
+            if is_out_of_descriptors(&e) {
+                // No sync began. The segment stays unstarted and is dead with the next one.
+                return Err(io_error("sync directory", &wal, None, e));
+            }
             return Err(self.poison("sync directory", &wal, &e));
         }
         self.published = self.published.saturating_add(1);
@@ -98,6 +102,13 @@ fn zero_fill<F: VfsFile>(file: &F, capacity: u64) -> std::io::Result<()> {
         at += n;
     }
     Ok(())
+}
+
+/// Whether a directory could not even be opened to be synced.
+fn is_out_of_descriptors(e: &std::io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(e.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// Tells a full disk from other errors.
