@@ -315,7 +315,8 @@ fn the_worked_example_is_the_kept_log_byte_for_byte() {
 /// The backquoted `file.rs::name` of a text.
 fn named_code(text: &str) -> Vec<(&str, &str)> {
     let quoted = text.split('`').skip(1).step_by(2);
-    quoted.filter_map(|q| q.split_once("::")).filter(|(file, _)| file.ends_with(".rs")).collect()
+    let is_rust = |file: &str| Path::new(file).extension().is_some_and(|e| e == "rs");
+    quoted.filter_map(|q| q.split_once("::")).filter(|(file, _)| is_rust(file)).collect()
 }
 
 #[test]

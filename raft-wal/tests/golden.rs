@@ -204,7 +204,8 @@ fn every_way_of_reading_gives_the_same_log_again_and_again() {
 fn what_is_missing_of_a_damaged_log_is_said_to_be_lost_or_given_up() {
     for (d, case) in DAMAGED.iter().zip(cases().into_iter().filter(|c| c.damaged)) {
         let outcome = expected(&case);
-        if ["error unsupported", "error id"].iter().any(|e| outcome.starts_with(e)) {
+        if outcome.starts_with("error") && !outcome.contains("\ndegraded") {
+            // Without an identity, or with a newer version's files, nothing is read at all.
             continue;
         }
         let origin = contents(&logs::log(d.of).make(), &options());
