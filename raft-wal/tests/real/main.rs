@@ -5,6 +5,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests arrange real files behind the log's back")]
 
+mod bounds;
+mod bounds_read;
 mod child;
 mod dirs;
 mod kill;
@@ -16,6 +18,7 @@ mod workload;
 
 /// The reference and the oracle that the tests on the simulated disk have too.
 #[path = "../support"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
 mod support {
     pub(crate) mod model;
     pub(crate) mod oracle;
