@@ -157,7 +157,7 @@ impl<V: Vfs> Wal<V> {
             floor_seq: compact.map_or(0, |(index, _)| self.floor_for(index)),
             compact,
             metadata: batch.metadata.clone(),
-            blobs: batch.blobs.clone(),
+            blobs: self.effective_blobs(&batch.blobs),
         })
     }
 
@@ -198,6 +198,14 @@ impl<V: Vfs> Wal<V> {
         }
         let total = live.into_iter().map(|(k, v)| size_of(k, v)).sum();
         too_large("the live keyed values", total, SMALL_MAX)
+    }
+
+    /// The keyed values of a batch as they stand at its end: the last of each key, and no deletion
+    /// of what is not there. This bounds the records of a batch whatever was asked.
+    fn effective_blobs(&self, blobs: &[(Bytes, Bytes)]) -> Vec<(Bytes, Bytes)> {
+        let last: BTreeMap<Bytes, Bytes> = blobs.iter().cloned().collect();
+        let changes = |(k, v): &(Bytes, Bytes)| !v.is_empty() || self.state.blobs.contains_key(k);
+        last.into_iter().filter(changes).collect()
     }
 
     /// Makes everything appended so far durable. Blocks for one sync; does nothing if everything

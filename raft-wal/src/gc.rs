@@ -58,7 +58,8 @@ impl<V: Vfs> Wal<V> {
         let current = self.walk.last().copied().unwrap_or(0);
         let waiting = self.next.as_ref().map(|n| n.header.seq);
         let live = |seq: u64| {
-            seq > current && self.writer.is_none()
+            seq == current
+                || seq > current && self.writer.is_none()
                 || Some(seq) == waiting
                 || (seq >= self.state.floor_seq && self.walk.contains(&seq))
         };

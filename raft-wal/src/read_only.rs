@@ -61,15 +61,7 @@ impl<V: Vfs> ReadOnly<V> {
         let (look, live) = look_until_stable(&vfs, &paths, &options)?;
         let mut report = look.report;
         report.micros = begun.elapsed().as_micros() as u64;
-        let tail = look.recovered.newest.map(|n| Inherited {
-            seq: n.segment.seq,
-            salt: n.header.salt,
-            start_next: n.base.next_index,
-            end: n.last.end,
-            start_proven: n.start_proven,
-            path: n.segment.info.path,
-            file: n.segment.file,
-        });
+        let tail = look.recovered.newest.map(Inherited::from);
         Ok((Self { state: look.recovered.state, tail, ident: look.ident, live }, report))
     }
 

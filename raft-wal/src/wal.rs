@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::SegmentHeader;
 use crate::options::{Options, TailPolicy};
 use crate::paths::{Paths, io_error};
-use crate::recover::{Carry, CutPoint, Recovered, Recovery, recover};
+use crate::recover::{Carry, CutPoint, Newest, Recovered, Recovery, recover};
 use crate::report::RecoveryReport;
 use crate::segment::{ClosedSegment, Cut};
 use crate::state::LogState;
@@ -42,6 +42,20 @@ pub(crate) struct Inherited<F> {
     pub(crate) end: u64,
     /// Whether a promise covers its first batch: what it steps over may go.
     pub(crate) start_proven: bool,
+}
+
+impl<F> From<Newest<F>> for Inherited<F> {
+    fn from(n: Newest<F>) -> Self {
+        Self {
+            seq: n.segment.seq,
+            salt: n.header.salt,
+            start_next: n.base.next_index,
+            end: n.last.end,
+            start_proven: n.start_proven,
+            path: n.segment.info.path,
+            file: n.segment.file,
+        }
+    }
 }
 
 /// What the first append, or the open itself, has to do before anything else.
@@ -164,15 +178,7 @@ impl<V: Vfs> Wal<V> {
     ) -> Self {
         let last = r.newest.as_ref().map_or(0, |n| n.last.batch_seq);
         let unproven = r.carry.batches;
-        let inherited = r.newest.map(|n| Inherited {
-            seq: n.segment.seq,
-            salt: n.header.salt,
-            start_next: n.base.next_index,
-            end: n.last.end,
-            start_proven: n.start_proven,
-            path: n.segment.info.path,
-            file: n.segment.file,
-        });
+        let inherited = r.newest.map(Inherited::from);
         let view = &r.state.view;
         report.era = r.era.saturating_add(1);
         (report.first_index, report.next_index) = (view.first_index, view.next_index);

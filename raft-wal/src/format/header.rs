@@ -42,6 +42,21 @@ pub enum HeaderFault {
     Incompat(u64),
 }
 
+/// What a segment header and an identity page have in common: magic, version, features, and a
+/// checksum that comes before all of them in importance: without it nothing is believed.
+pub(super) fn check_page(b: &[u8; 128], magic: [u8; 8]) -> Result<(), HeaderFault> {
+    if get::<8>(b, 0) != magic || !crc_is_last(0, b) {
+        return Err(HeaderFault::Bad);
+    }
+    if get_u16(b, 8) != VERSION {
+        return Err(HeaderFault::Version(get_u16(b, 8).into()));
+    }
+    match get_u32(b, 16) {
+        0 => Ok(()),
+        unknown => Err(HeaderFault::Incompat(unknown.into())),
+    }
+}
+
 impl SegmentHeader {
     /// Encoded size.
     pub const LEN: usize = 128;
@@ -72,15 +87,7 @@ impl SegmentHeader {
     /// # Errors
     /// [`HeaderFault`].
     pub fn decode(b: &[u8; Self::LEN]) -> Result<Self, HeaderFault> {
-        if get::<8>(b, 0) != Self::MAGIC || !crc_is_last(0, b) {
-            return Err(HeaderFault::Bad);
-        }
-        if get_u16(b, 8) != VERSION {
-            return Err(HeaderFault::Version(get_u16(b, 8).into()));
-        }
-        if get_u32(b, 16) != 0 {
-            return Err(HeaderFault::Incompat(get_u32(b, 16).into()));
-        }
+        check_page(b, Self::MAGIC)?;
         let h = Self {
             salt: get_u32(b, 20),
             wal_uuid: get(b, 24),

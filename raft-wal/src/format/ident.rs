@@ -1,8 +1,7 @@
 //! The IDENT file: who the log is, and which segment was started last.
 
-use super::{
-    HeaderFault, PAGE, VERSION, crc_is_last, get, get_u16, get_u32, get_u64, put, seal_crc,
-};
+use super::header::check_page;
+use super::{HeaderFault, PAGE, VERSION, crc_is_last, get, get_u64, put, seal_crc};
 
 /// Pages 0 and 1 of IDENT, the same in both; 128 bytes are used.
 ///
@@ -48,15 +47,7 @@ impl IdentPage {
     /// # Errors
     /// [`HeaderFault`].
     pub fn decode(b: &[u8; Self::LEN]) -> Result<Self, HeaderFault> {
-        if get::<8>(b, 0) != Self::MAGIC || !crc_is_last(0, b) {
-            return Err(HeaderFault::Bad);
-        }
-        if get_u16(b, 8) != VERSION {
-            return Err(HeaderFault::Version(get_u16(b, 8).into()));
-        }
-        if get_u32(b, 16) != 0 {
-            return Err(HeaderFault::Incompat(get_u32(b, 16).into()));
-        }
+        check_page(b, Self::MAGIC)?;
         Ok(Self {
             wal_uuid: get(b, 24),
             cluster_id: get_u64(b, 40),

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use raft_vfs::{Vfs, VfsFile};
 
-use super::segment_file::{SegmentFile, header_of, load_segment};
+use super::segment_file::{SegmentFile, SegmentInfo, header_of, load_segment};
 use super::{DEGRADED, Recovery, Young, refuse_unsupported};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
-use crate::format::{Base, Control, SegmentHeader};
+use crate::format::{Base, Control, FIRST_FRAME, SegmentHeader};
 use crate::paths::io_error;
 use crate::report::{Discarded, Tail};
 use crate::scan::{Beyond, Check, Frame, Scanner, Step, Stop, StopReason, look_ahead};
@@ -83,6 +83,7 @@ fn prove<V: Vfs>(
     };
     r.report.scanned_bytes += stop.offset;
     refuse_unsupported(&segment.path, Some(&stop))?;
+    refuse_floor(&segment, floor_seq)?;
     let (Some(base), Some(last)) = (base, last) else {
         // The first frame was valid when the segment was chosen; it is not any more.
         let what = "the first batch changed while it was read";
@@ -106,6 +107,26 @@ fn prove<V: Vfs>(
 
 pub(super) fn cut_of(f: &Frame) -> Cut {
     Cut { batch_seq: f.header.batch_seq, chain: f.header.header_crc, end: f.end }
+}
+
+/// Segments below the floor are removed, so a floor above the segment that sets it would be the end
+/// of the log.
+fn refuse_floor(s: &SegmentInfo, floor_seq: u64) -> Result<()> {
+    if floor_seq <= s.seq {
+        return Ok(());
+    }
+    Err(Corrupt {
+        kind: CorruptKind::Rule,
+        path: s.path.clone(),
+        offset: FIRST_FRAME,
+        batch_seq: 0,
+        expected: format!("a floor of at most {}, this segment's number", s.seq),
+        found: format!("floor {floor_seq}"),
+        lost: None,
+        acked: Acked::Possible,
+        advice: "keep this directory and report it: intact batches must keep the rules",
+    }
+    .into())
 }
 
 /// The log's first and next index after this batch.
