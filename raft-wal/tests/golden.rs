@@ -210,7 +210,11 @@ fn what_is_missing_of_a_damaged_log_is_said_to_be_lost_or_given_up() {
         }
         let origin = contents(&logs::log(d.of).make(), &options());
         let origin: Vec<_> = origin.lines().filter(|l| l.starts_with("entry")).collect();
-        let sound: Vec<_> = outcome.lines().filter(|l| l.starts_with("entry")).collect();
+        // Where the newest segment is lost, so is the last compaction: older entries are back.
+        let index = |l: &str| l.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok());
+        let first = origin.first().and_then(|l| index(l));
+        let sound = outcome.lines().filter(|l| l.starts_with("entry") && index(l) >= first);
+        let sound: Vec<_> = sound.collect();
         assert!(sound.iter().all(|l| origin.contains(l)), "{}: other entries", case.name);
         let said = outcome.contains("lost indexes") || outcome.contains("gave up");
         assert!(said || sound == origin, "{}: entries went in silence", case.name);
