@@ -73,11 +73,11 @@ fn crashes(which: u64) {
 }
 
 fn damages(which: u64) {
-    if replay(which, |seed, tally| damage::run(seed, ROUNDS, tally, true)) {
+    if replay(which, |seed, tally| damage::run(seed, ROUNDS, 1, tally, true)) {
         return;
     }
     let enough = |tally: &Tally| tally.damage.values().sum::<u64>() >= DAMAGES;
-    let tally = histories(which, enough, |seed, tally| damage::run(seed, ROUNDS, tally, false));
+    let tally = histories(which, enough, |seed, tally| damage::run(seed, ROUNDS, 1, tally, false));
     for (outcome, n) in &tally.damage {
         announce(&format!("damage, share {which}: {n} times {outcome}"));
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use fastrand::Rng;
 use raft_vfs::SimVfs;
+use raft_vfs::sim::KeepAll;
 use raft_wal::error::CorruptKind;
 use raft_wal::format::{FIRST_FRAME, Mark, PAGE};
 use raft_wal::inspect::Segment;
@@ -15,6 +16,7 @@ use raft_wal::{Error, Options, RecoveryReport};
 
 use super::history::{History, Plan};
 use super::model::Model;
+use super::oracle::Issued;
 use super::sim::{index_path, indexes, open, path, read_all, segment_path, segments};
 use super::tally::Tally;
 
@@ -35,8 +37,8 @@ struct Chart {
     walk: Vec<u64>,
     /// Frames of the newest segment.
     frames: Vec<Range<u64>>,
-    /// Promises in the newest segment and in younger ones: where they stand, and how far.
-    promises: Vec<(u64, Range<u64>, u64)>,
+    /// Promises in the newest segment: where they stand, and how far they go.
+    promises: Vec<(Range<u64>, u64)>,
 }
 
 impl Chart {
@@ -45,13 +47,14 @@ impl Chart {
         let mut previous = 0;
         for seq in segments(disk).into_iter().rev() {
             let Ok(s) = Segment::open(disk, &segment_path(seq)) else { continue };
+            let mut promises = Vec::new();
             let bytes = disk.read_file(segment_path(seq)).unwrap_or_default();
             for page in [1_u32, 2] {
                 let at = u64::from(page) * PAGE;
                 let raw = bytes.get(at as usize..at as usize + Mark::LEN);
                 let raw = raw.and_then(|raw| raw.try_into().ok());
                 if let Some(mark) = raw.and_then(|raw| Mark::decode(raw, page)) {
-                    chart.promises.push((seq, at..at + 256, mark.durable_to));
+                    promises.push((at..at + 256, mark.durable_to));
                 }
             }
             let Some(mut scanner) = s.scanner() else { continue };
@@ -63,11 +66,11 @@ impl Chart {
                     previous = base.prev_segment;
                 }
                 let header = frame.offset..frame.offset + 48;
-                chart.promises.push((seq, header, frame.header.durable_to));
+                promises.push((header, frame.header.durable_to));
                 chart.frames.push(frame.offset..frame.end);
             }
             if started {
-                chart.newest = seq;
+                (chart.newest, chart.promises) = (seq, promises);
                 break;
             }
         }
@@ -92,77 +95,64 @@ impl Chart {
         }
     }
 
-    /// Whether something that was not hit vouches for the first frame that was.
-    fn vouched(&self, hit: &Hit) -> bool {
-        let overlaps = |r: &Range<u64>| r.start < hit.bytes.end && hit.bytes.start < r.end;
-        let in_newest = hit.file == segment_path(self.newest);
-        let Some(first) = self.frames.iter().find(|f| overlaps(f)).filter(|_| in_newest) else {
-            return false;
-        };
-        self.promises.iter().any(|(seq, at, to)| {
-            *seq == self.newest && *to > first.start && !overlaps(at) && at.start != first.start
-        })
+    /// The first frame of the newest segment that was hit.
+    fn first_hit(&self, hits: &[Hit]) -> Option<&Range<u64>> {
+        self.frames.iter().find(|frame| self.is_hit(hits, frame))
     }
 
-    /// Whether any promise, hit or not, covered the first frame that was hit.
-    fn promised(&self, hit: &Hit) -> bool {
-        let overlaps = |r: &Range<u64>| r.start < hit.bytes.end && hit.bytes.start < r.end;
-        let first = self.frames.iter().find(|f| overlaps(f));
-        first.is_some_and(|f| {
-            self.promises.iter().any(|(s, _, to)| *s == self.newest && *to > f.start)
-        })
+    /// Whether bytes of the newest segment were hit.
+    fn is_hit(&self, hits: &[Hit], range: &Range<u64>) -> bool {
+        let newest = segment_path(self.newest);
+        let overlaps = |h: &Hit| range.start < h.bytes.end && h.bytes.start < range.end;
+        hits.iter().any(|h| h.file == newest && overlaps(h))
+    }
+
+    /// Promises that cover the first frame that was hit: whether each was hit itself.
+    fn covering(&self, hits: &[Hit]) -> Vec<bool> {
+        let Some(first) = self.first_hit(hits) else { return Vec::new() };
+        let covers = |(at, to): &&(Range<u64>, u64)| *to > first.start && at.start != first.start;
+        self.promises.iter().filter(covers).map(|(at, _)| self.is_hit(hits, at)).collect()
     }
 }
 
-/// A random history, then `rounds` times one damage to its disk.
-pub(crate) fn run(seed: u64, rounds: usize, tally: &mut Tally, trace: bool) {
+/// A random history, then `rounds` times so many damages to its disk.
+pub(crate) fn run(seed: u64, rounds: usize, many: usize, tally: &mut Tally, trace: bool) {
     let plan = Plan { samples: 1, ..Plan::of(seed) };
     let mut history = History::new(seed, plan, tally, trace);
-    if let Err(problem) = history.eras() {
-        tally.failures.push(format!("{problem}\n  replay: RAFT_WAL_SEED={seed}"));
-        return;
-    }
+    let ran = history.eras();
     let options = history.options();
     // Write-back is over; nothing is pending.
-    let disk = history.disk.power_cut(&mut raft_vfs::sim::KeepAll);
+    let disk = history.disk.power_cut(&mut KeepAll);
     let (earlier, issued) = (history.earlier.clone(), history.issued.clone());
+    let past = std::mem::take(&mut history.past);
     let mut rng = history.rng.clone();
-    let whole = disk.fork();
-    let (model, _) = match look(&whole, &options) {
-        Ok(found) => found,
-        Err(error) => {
-            tally.failures.push(format!("REFUSED {error}\n  replay: RAFT_WAL_SEED={seed}"));
+    let known = |m: &Model| past.iter().chain(&issued.states).any(|s| s.is_but_for_vote(m));
+    let chart = Chart::draw(&disk);
+    let before =
+        ran.and_then(|()| look(&disk.fork(), &options).map_err(|e| format!("REFUSED {e}")));
+    let case =
+        before.map(|(before, _)| Case { options, chart, before, issued: &issued, known: &known });
+    let case = match case {
+        Ok(case) => case,
+        Err(problem) => {
+            tally.failures.push(format!("{problem}\n  replay: RAFT_WAL_SEED={seed}"));
             return;
         }
     };
-    let chart = Chart::draw(&disk);
     for round in 0..rounds {
         let damaged = disk.fork();
-        let Some(hit) = strike(&damaged, &earlier, &chart, &mut rng) else { continue };
-        let outcome = judge(&damaged, &options, &hit, &chart, &model, &|m| issued.legal(m).is_ok());
-        let outcome = outcome.and_then(|what| match what {
-            "ambiguous" if !issued.states.iter().any(|s| alike(s, &damaged, &options)) => {
-                Err("a state that never was".to_owned())
-            }
-            what => Ok(what),
-        });
-        match outcome {
-            Ok(what) => *tally.damage.entry(format!("{}: {what}", hit.kind)).or_default() += 1,
+        let strike = |_| strike(&damaged, &earlier, &case.chart, many == 1, &mut rng);
+        let hits: Vec<Hit> = (0..many).filter_map(strike).collect();
+        let Some(kind) = hits.iter().map(|h| h.kind).max() else { continue };
+        tally.states += 1;
+        match case.judge(&damaged, &hits) {
+            Ok(what) => *tally.damage.entry(format!("{kind}: {what}")).or_default() += 1,
             Err(why) => {
-                let all = format!("DAMAGE {why}\n  {hit:?} in round {round}\n  {chart:?}");
+                let all = format!("DAMAGE {why}\n  {hits:?} in round {round}\n  {:?}", case.chart);
                 tally.failures.push(format!("{all}\n  replay: RAFT_WAL_SEED={seed}"));
             }
         }
-        tally.states += 1;
     }
-}
-
-/// Whether a log opens as `state`, term and vote aside.
-fn alike(state: &Model, disk: &SimVfs, options: &Options) -> bool {
-    let Ok((mut got, _)) = look(&disk.fork(), options) else { return false };
-    got.hard_state.term = state.hard_state.term;
-    got.hard_state.vote = state.hard_state.vote;
-    got == *state
 }
 
 fn look(disk: &SimVfs, options: &Options) -> Result<(Model, RecoveryReport), Error> {
@@ -170,74 +160,88 @@ fn look(disk: &SimVfs, options: &Options) -> Result<(Model, RecoveryReport), Err
     Ok((read_all(&wal)?, report))
 }
 
-fn judge(
-    disk: &SimVfs,
-    options: &Options,
-    hit: &Hit,
-    chart: &Chart,
-    before: &Model,
-    legal: &dyn Fn(&Model) -> bool,
-) -> Result<&'static str, String> {
-    let fork = disk.fork();
-    let fingerprint = fork.fingerprint();
-    let opened = open(&fork, options);
-    let (wal, report) = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            if fork.fingerprint() != fingerprint {
-                return Err(format!("a refused open changed the disk: {error}"));
+/// A sound log, before it is damaged.
+struct Case<'a> {
+    options: Options,
+    chart: Chart,
+    before: Model,
+    issued: &'a Issued,
+    /// Whether the log was ever so, the vote aside.
+    known: &'a dyn Fn(&Model) -> bool,
+}
+
+impl Case<'_> {
+    fn judge(&self, disk: &SimVfs, hits: &[Hit]) -> Result<&'static str, String> {
+        let fingerprint = disk.fingerprint();
+        let (wal, report) = match open(disk, &self.options) {
+            Ok(opened) => opened,
+            Err(error) => {
+                if disk.fingerprint() != fingerprint {
+                    return Err(format!("a refused open changed the disk: {error}"));
+                }
+                return self.named(&error, hits).map(|()| "refused by name");
             }
-            return named(&error, hit).map(|()| "refused by name");
+        };
+        let got = match read_all(&wal) {
+            Ok(got) => got,
+            Err(error) => return self.named(&error, hits).map(|()| "found on reading"),
+        };
+        if got == self.before {
+            return Ok("no change");
         }
-    };
-    let got = match read_all(&wal) {
-        Ok(got) => got,
-        Err(error) => return named(&error, hit).map(|()| "found on reading"),
-    };
-    if got == *before {
-        return Ok("no change");
+        if self.issued.legal(&got).is_ok() {
+            return Ok("legal as after a crash");
+        }
+        let difference = self.before.difference(&got).unwrap_or_default();
+        let covering = self.chart.covering(hits);
+        if self.chart.first_hit(hits).is_none() {
+            return Err(format!("silent: {difference}"));
+        }
+        if covering.contains(&false) {
+            return Err(format!("silent although promised: {difference}"));
+        }
+        if report.certain {
+            return Err(format!("certain, and wrong: {difference}"));
+        }
+        if !(self.known)(&got) {
+            return Err(format!("a state that never was: {difference}"));
+        }
+        Ok(if covering.is_empty() { "ambiguous" } else { "ambiguous: its promises were hit too" })
     }
-    if legal(&got) {
-        return Ok("legal as after a crash");
+
+    /// Whether an error names a damaged file. What vouches for a newest segment that is missing, or
+    /// of whose first frame nothing is left, may be older; then the error names one that it replaced.
+    fn named(&self, error: &Error, hits: &[Hit]) -> Result<(), String> {
+        let start_hit = self.chart.frames.first().is_some_and(|f| self.chart.is_hit(hits, f));
+        let named = match error {
+            Error::Corrupt(c) => hits.iter().any(|h| {
+                let replaced = c.kind == CorruptKind::MissingSegment && c.path < h.file;
+                c.path == h.file || (replaced && (h.kind == "missing file" || start_hit))
+            }),
+            Error::IdentMissing { dir, .. } => hits.iter().any(|h| h.file == dir.join("IDENT")),
+            _ => false,
+        };
+        if named { Ok(()) } else { Err(format!("does not name the file: {error}")) }
     }
-    let seq = |seq: u64| hit.file == segment_path(seq);
-    let difference = before.difference(&got).unwrap_or_default();
-    if !seq(chart.newest) {
-        return Err(format!("silent: {difference}"));
-    }
-    if chart.vouched(hit) {
-        return Err(format!("silent although promised: {difference}"));
-    }
-    if report.certain {
-        return Err(format!("certain, and wrong: {difference}"));
-    }
-    Ok(if chart.promised(hit) { "ambiguous: its only promise was hit too" } else { "ambiguous" })
 }
 
-/// Whether an error names the damaged file. What vouches for a missing newest segment may be older
-/// than the segment itself; then the error names the one that it replaced.
-fn named(error: &Error, hit: &Hit) -> Result<(), String> {
-    let file = match error {
-        Error::Corrupt(c) if c.kind == CorruptKind::MissingSegment && c.path < hit.file => {
-            return Ok(());
-        }
-        Error::Corrupt(c) => &c.path,
-        Error::IdentMissing { dir, .. } if hit.file.starts_with(dir) => &hit.file,
-        _ => return Err(format!("an error of another kind: {error}")),
-    };
-    if *file == hit.file { Ok(()) } else { Err(format!("names another file: {error}")) }
-}
-
-/// Damages one file; `None` if the damage would change nothing.
-fn strike(disk: &SimVfs, earlier: &SimVfs, chart: &Chart, rng: &mut Rng) -> Option<Hit> {
+/// Damages one file; `None` if the damage would change nothing. With `files` it may also be IDENT,
+/// or the loss of a whole file: two of these at once may be beyond what any log can tell.
+fn strike(
+    disk: &SimVfs,
+    earlier: &SimVfs,
+    chart: &Chart,
+    files: bool,
+    rng: &mut Rng,
+) -> Option<Hit> {
     let all = segments(disk);
     let live = if rng.u8(..8) == 0 { &all } else { &chart.walk };
     let seq = *live.get(rng.usize(..live.len().max(1)))?;
     let segment = segment_path(seq);
     match rng.u8(..16) {
-        0 => return Some(remove(disk, segment)),
-        1 if rng.bool() => return Some(remove(disk, path("IDENT"))),
-        1 | 2 => {
+        0 if files => return Some(remove(disk, segment)),
+        1 if files && rng.bool() => return Some(remove(disk, path("IDENT"))),
+        1 | 2 if files => {
             let page = rng.u64(..4);
             let at = page * PAGE + rng.u64(..128);
             return overwrite(disk, "IDENT", path("IDENT"), at, vec![rng.u8(..); 8]);
@@ -252,12 +256,12 @@ fn strike(disk: &SimVfs, earlier: &SimVfs, chart: &Chart, rng: &mut Rng) -> Opti
     }
     let bytes = disk.read_file(&segment)?;
     let used = bytes.iter().rposition(|&b| b != 0).unwrap_or(0) as u64 + 1;
-    let place = if rng.u8(..4) == 0 { rng.u64(..FIRST_FRAME) } else { rng.u64(..used) };
+    let place = if rng.u8(..4) == 0 { FIRST_FRAME.min(used) } else { used };
+    let place = rng.u64(..place);
     let sector = place & !511;
-    match rng.u8(..7) {
+    match rng.u8(..8) {
         0 | 1 => {
-            let mut byte = vec![bytes[place as usize]];
-            byte[0] ^= 1 << rng.u8(..8);
+            let byte = vec![bytes[place as usize] ^ 1 << rng.u8(..8)];
             overwrite(disk, "bit flip", segment, place, byte)
         }
         2 => overwrite(disk, "zeroed sector", segment, sector, vec![0; 512]),
@@ -271,11 +275,16 @@ fn strike(disk: &SimVfs, earlier: &SimVfs, chart: &Chart, rng: &mut Rng) -> Opti
             let old = old.get(sector as usize..sector as usize + 512)?.to_vec();
             overwrite(disk, "lost write", segment, sector, old)
         }
-        _ => {
+        6 => {
             let from = disk.read_file(segment_path(all[rng.usize(..all.len())]))?;
-            let at = rng.usize(..from.len() / 512) * 512;
+            let at = rng.usize(..=from.len() / 512) * 512;
             let strange = from.get(at..at + 512)?.to_vec();
             overwrite(disk, "misdirected write", segment, sector, strange)
+        }
+        _ => {
+            let len = bytes.len() as u64;
+            disk.mutate(&segment, |bytes| bytes.truncate(place as usize));
+            Some(Hit { kind: "cut file", file: segment, bytes: place..len })
         }
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct History<'t> {
     pub(super) tickets: Vec<(Ticket, usize)>,
     pub(super) initial: u64,
     pub(super) now: Duration,
+    /// Every state that the log ever went through before the last open.
+    pub(crate) past: Vec<Model>,
     /// The disk at some earlier moment.
     pub(crate) earlier: SimVfs,
     pub(super) tally: &'t mut Tally,
@@ -124,6 +126,7 @@ impl<'t> History<'t> {
             disk,
             issued: Issued::after(Model::new(initial)),
             batches: Batches::new(),
+            past: Vec::new(),
             tickets: Vec::new(),
             initial,
             now: Duration::ZERO,
@@ -323,6 +326,7 @@ impl<'t> History<'t> {
         }
         self.appended = false;
         if report.recovered_durable {
+            self.past.append(&mut self.issued.states);
             self.issued = Issued::after(got);
         } else {
             // Nothing was written: all that was possible still is, and this in any case.

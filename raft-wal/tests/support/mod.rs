@@ -6,6 +6,8 @@
 pub(crate) mod batches;
 pub(crate) mod damage;
 pub(crate) mod history;
+pub(crate) mod hook;
+pub(crate) mod lab;
 pub(crate) mod model;
 pub(crate) mod operations;
 pub(crate) mod oracle;

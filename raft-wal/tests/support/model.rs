@@ -92,6 +92,14 @@ impl Model {
         }
     }
 
+    /// Whether the logs are equal, term and vote aside.
+    pub(crate) fn is_but_for_vote(&self, other: &Self) -> bool {
+        let mut same = other.clone();
+        same.hard_state.term = self.hard_state.term;
+        same.hard_state.vote = self.hard_state.vote;
+        same == *self
+    }
+
     /// The first thing in which two logs differ.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
         let entry = |m: &Self, i| m.entry(i).map(|e| (e.term, e.kind, e.data.len()));
