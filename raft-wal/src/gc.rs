@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::paths::io_error;
 use crate::types::Batch;
 use crate::wal::Wal;
+use crate::writer::SegmentWriter;
 
 impl<V: Vfs> Wal<V> {
     /// Gives up every entry below `index` and removes the segments that only held such entries.
@@ -99,12 +100,9 @@ impl<V: Vfs> Wal<V> {
             removed += remove_if_there(&self.vfs, &self.paths.index(seq))?;
         }
         self.sync_wal_dir(removed)?;
-        let inherited = self.start.as_ref().and_then(|s| s.inherited.as_ref());
-        let proven = match (&self.writer, inherited) {
-            (Some(w), _) => w.start_is_proven(),
-            (None, Some(i)) => i.start_proven,
-            (None, None) => false,
-        };
+        // Only what this process promised is known to be durable: a promise that was found may be in
+        // the cache alone, and until it is on disk the next crash may fall back on what it replaces.
+        let proven = self.writer.as_ref().is_some_and(SegmentWriter::start_is_proven);
         if proven {
             let garbage = self.garbage();
             removed += self.remove_segments(&garbage)?;

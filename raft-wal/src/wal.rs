@@ -40,8 +40,6 @@ pub(crate) struct Inherited<F> {
     pub(crate) start_next: u64,
     /// End of its last valid batch.
     pub(crate) end: u64,
-    /// Whether a promise covers its first batch: what it steps over may go.
-    pub(crate) start_proven: bool,
 }
 
 impl<F> From<Newest<F>> for Inherited<F> {
@@ -51,7 +49,6 @@ impl<F> From<Newest<F>> for Inherited<F> {
             salt: n.header.salt,
             start_next: n.base.next_index,
             end: n.last.end,
-            start_proven: n.start_proven,
             path: n.segment.info.path,
             file: n.segment.file,
         }

@@ -35,8 +35,6 @@ pub(crate) struct Newest<F> {
     /// Where the log begins, and where it goes on behind the last valid batch.
     pub(crate) first_index: u64,
     pub(crate) next_index: u64,
-    /// Whether a promise covers the segment's first batch.
-    pub(crate) start_proven: bool,
 }
 
 /// Step 4: scans the newest segment up to its first bad frame and finds out how much is proven.
@@ -99,7 +97,6 @@ fn prove<V: Vfs>(
         floor_seq,
         first_index,
         next_index,
-        start_proven: proven.is_some(),
         stop,
         segment,
     })
