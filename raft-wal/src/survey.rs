@@ -238,11 +238,11 @@ impl<V: Vfs> Survey<V> {
             refuse_unsupported(&f.path, Some(&stop))?;
             self.bad_frame(&f.info, &stop, due);
             let from = stop.offset + 8;
-            self.ledger.pending.get_or_insert(stop);
+            self.ledger.pending.get_or_insert((f.seq, stop));
             // The frame at the end of what is promised is the one that promises it.
             if scanner.seek(from).map_err(fault)?.is_none_or(|n| n > due) {
                 if is_last {
-                    self.ledger.lose_end(due);
+                    self.ledger.lose_end(f.seq, due);
                 }
                 return Ok(());
             }

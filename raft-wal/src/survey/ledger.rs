@@ -52,8 +52,8 @@ pub(super) struct Ledger {
     pub(super) metadata: Option<Bytes>,
     pub(super) blobs: BTreeMap<Bytes, Bytes>,
     last: Option<Cut>,
-    /// The first bad frame since the last sound one.
-    pub(super) pending: Option<Stop>,
+    /// The first bad frame since the last sound one, and the number of its segment.
+    pub(super) pending: Option<(u64, Stop)>,
     /// The problem that what is lost next is put down to.
     pub(super) problem: usize,
 }
@@ -92,7 +92,7 @@ impl Ledger {
             self.next_index = resumes_at;
             self.lost(self.first_index, resumes_at);
         } else if !self.follows(next) {
-            match bad.and_then(|s| s.header).filter(|h| self.names_the_gap(h, next)) {
+            match bad.and_then(|(_, s)| s.header).filter(|h| self.names_the_gap(h, next)) {
                 Some(h) => self.lose_named(&h),
                 None => self.lose_unknown(resumes_at),
             }
@@ -126,6 +126,11 @@ impl Ledger {
 
     /// Lost batches of which nothing is known but that the log went on at `resumes_at`.
     fn lose_unknown(&mut self, resumes_at: u64) {
+        if resumes_at < self.first_index {
+            // A reset to below the beginning is among what is lost.
+            self.blocks.clear();
+            (self.first_index, self.next_index) = (0, 0);
+        }
         let committed = match self.hard_state.commit {
             0 => 0,
             commit => commit.saturating_add(1),
@@ -136,10 +141,11 @@ impl Ledger {
         self.next_index = resumes_at;
     }
 
-    /// The end of the log is lost, up to `due` in the newest segment. If that is one batch whose
+    /// The end of the log is lost, up to `due` in the newest segment, number `seq`. If that is one batch whose
     /// header is readable, it is known what is lost; else anything may be.
-    pub(super) fn lose_end(&mut self, due: u64) {
-        let named = self.pending.take().and_then(|s| Some((s.offset, s.header?)));
+    pub(super) fn lose_end(&mut self, seq: u64, due: u64) {
+        let here = self.pending.take().filter(|(of, _)| *of == seq);
+        let named = here.and_then(|(_, s)| Some((s.offset, s.header?)));
         let named = named.filter(|(offset, h)| {
             self.is_next(h) && offset + FRAME_HEADER_LEN + u64::from(h.body_len) == due
         });
@@ -183,6 +189,9 @@ impl Ledger {
             self.metadata = None;
             self.blobs.clear();
             self.snapshot = None;
+            if b.first_index < self.first_index {
+                self.lower_first(b.first_index);
+            }
             self.compact(b.first_index);
         }
         for (_, c) in &frame.controls {
@@ -227,6 +236,16 @@ impl Ledger {
             }
             Control::Base(_) | Control::Seal { .. } => {}
         }
+    }
+
+    /// The log begins lower than was known; what is there is not known either.
+    fn lower_first(&mut self, first: u64) {
+        let problem = self.problem;
+        let hi = self.first_index.min(self.blocks.first().map_or(self.next_index, Block::lo));
+        if first < hi {
+            self.blocks.insert(0, Block::Lost { lo: first, hi, problem });
+        }
+        self.first_index = first;
     }
 
     fn compact(&mut self, first: u64) {
