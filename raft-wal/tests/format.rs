@@ -312,24 +312,31 @@ fn the_worked_example_is_the_kept_log_byte_for_byte() {
     assert_eq!(found, example);
 }
 
-/// The backquoted `file.rs::name` of a text.
-fn named_code(text: &str) -> Vec<(&str, &str)> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    let is_rust = |file: &str| Path::new(file).extension().is_some_and(|e| e == "rs");
-    quoted.filter_map(|q| q.split_once("::")).filter(|(file, _)| is_rust(file)).collect()
+/// The code of a file below `src`, or of a test target and its modules.
+fn source_of(place: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Some(target) = place.strip_prefix("tests/") else {
+        return fs::read_to_string(root.join("src").join(place)).unwrap_or_default();
+    };
+    let tests = root.join("tests");
+    let main = fs::read_to_string(tests.join(format!("{target}.rs"))).unwrap_or_default();
+    let modules = fs::read_dir(tests.join(target)).into_iter().flatten();
+    let modules = modules.map(|e| fs::read_to_string(e.unwrap().path()).unwrap());
+    std::iter::once(main).chain(modules).collect()
 }
 
 #[test]
 fn the_code_and_the_tests_that_durability_names_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("../docs/DURABILITY.md")).unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/DURABILITY.md");
+    let page = fs::read_to_string(page).unwrap();
     let (_, page) = page.split_once("\n## 1. Words").expect("the first section");
-    let named = named_code(page);
-    assert!(named.len() > 40, "only {} names found", named.len());
-    for (file, name) in named {
-        let dir = if file.starts_with("tests/") { root.to_owned() } else { root.join("src") };
-        let source = fs::read_to_string(dir.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let quoted = page.split('`').skip(1).step_by(2);
+    let named: Vec<_> = quoted.filter_map(|q| q.split_once("::")).collect();
+    let named: Vec<_> = named.into_iter().filter(|(at, _)| at.contains(['/', '.'])).collect();
+    assert!(named.len() > 60, "only {} names found", named.len());
+    for (place, name) in named {
+        let source = source_of(place);
         let found = ["(", "<"].iter().any(|end| source.contains(&format!("fn {name}{end}")));
-        assert!(found, "{file} has no fn {name}");
+        assert!(found, "{place} has no fn {name}");
     }
 }

@@ -14,15 +14,17 @@ mod logs;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use raft_vfs::sim::SimVfs;
 use raft_vfs::{OsVfs, Vfs};
-use raft_wal::{Error, Options, ReadMode, Verify, Wal};
+use raft_wal::format::{FIRST_FRAME, HeadSlot, IdentPage, Mark, PAGE, SegmentHeader};
+use raft_wal::{Error, Options, ReadMode, Status, Verify, Wal, verify};
 
 use crate::damage::DAMAGED;
-use crate::logs::{DIR, LOGS, options};
+use crate::logs::{DIR, LOGS, frames, options};
 
 /// The files of a log by relative path, without the lock file, which every open makes.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -219,4 +221,58 @@ fn what_is_missing_of_a_damaged_log_is_said_to_be_lost_or_given_up() {
         let said = outcome.contains("lost indexes") || outcome.contains("gave up");
         assert!(said || sound == origin, "{}: entries went in silence", case.name);
     }
+}
+
+/// The places of a closed log whose bytes count: every documented block, not the zeros behind.
+fn counting(disk: &SimVfs) -> Vec<(String, Range<u64>)> {
+    let page = |n: u64, len: usize| n * PAGE..n * PAGE + len as u64;
+    let (identity, slot) = (IdentPage::LEN, HeadSlot::LEN);
+    let ident = [page(0, identity), page(1, identity), page(2, slot), page(3, slot)];
+    let mut out: Vec<_> = ident.map(|r| (format!("{DIR}/IDENT"), r)).into();
+    for path in disk.paths().iter().map(|p| p.display().to_string()) {
+        if path.ends_with("seg") {
+            let end = frames(disk, &path).last().map_or(FIRST_FRAME, |(_, end, _)| *end);
+            let (header, mark) = (page(0, SegmentHeader::LEN), [1, 2].map(|n| page(n, Mark::LEN)));
+            let parts = [header].into_iter().chain(mark).chain(std::iter::once(FIRST_FRAME..end));
+            out.extend(parts.map(|r| (path.clone(), r)));
+        }
+    }
+    out
+}
+
+#[test]
+fn a_flip_in_any_byte_that_counts_is_noticed_and_costs_an_error_or_nothing() {
+    for name in ["one-segment", "segments"] {
+        let sound = logs::log(name).make();
+        let expected = contents(&sound.fork(), &options());
+        for (path, range) in counting(&sound) {
+            for at in range {
+                let disk = sound.fork();
+                disk.mutate(&path, |b| b[at as usize] ^= 1 << (at % 8));
+                let what = format!("{name}: {path}+{at}");
+                match verify(disk.clone(), DIR, &options()) {
+                    Ok(v) => {
+                        let notes = v.report.map_or(0, |r| r.notes.len());
+                        let noticed = v.status != Status::Intact || notes > 0;
+                        assert!(noticed, "{what}: verification saw nothing");
+                    }
+                    Err(e) => assert!(!matches!(e, Error::Io { .. }), "{what}: {e}"),
+                }
+                if let Ok((wal, _)) = Wal::open(disk, DIR, &options()) {
+                    assert_eq!(listing::contents(&wal), expected, "{what}: another log");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_open_by_tail_reads_the_newest_segment_and_trusts_index_files_for_the_rest() {
+    let disk = logs::log("segments").make();
+    let open = |verify| Wal::open(disk.fork(), DIR, &options().verify(verify)).unwrap().1;
+    let (tail, full) = (open(Verify::Tail), open(Verify::Full));
+    assert_eq!((tail.segments, tail.indexed), (2, 1));
+    let used = |seq| frames(&disk, &logs::segment(seq)).last().unwrap().1;
+    assert_eq!(tail.scanned_bytes, used(3));
+    assert_eq!(full.scanned_bytes, used(2) + used(3));
 }
