@@ -360,11 +360,10 @@ impl<V: Vfs> Wal<V> {
             uuid_half,
         };
         let path = self.paths.ident.clone();
-        let written = self.vfs.open(&path, Access::ReadWrite).and_then(|file| {
-            file.write_all_at(&slot.encode(page), u64::from(page) * PAGE)?;
-            file.sync_data()
-        });
-        if let Err(e) = written {
+        let file = self.vfs.open(&path, Access::ReadWrite);
+        let file = file.map_err(|e| io_error("open", &path, None, e))?;
+        let written = file.write_all_at(&slot.encode(page), u64::from(page) * PAGE);
+        if let Err(e) = written.and_then(|()| file.sync_data()) {
             return Err(self.poison("write or sync", &path, &e));
         }
         (self.ident.head, self.ident.head_page) = (slot, page);

@@ -17,7 +17,8 @@ use crate::survey::survey;
 pub enum Status {
     /// Everything is as it was written.
     Intact,
-    /// The last batch is unfinished: a crash. The next open cuts it.
+    /// The last batch is unfinished: a crash, and the next open cuts it; or a writer that paused in
+    /// the middle of it while this looked.
     TornTail,
     /// The last batch is being written right now.
     LiveTail,

@@ -99,7 +99,9 @@ impl FileNode {
     /// Reads what the cache has; returns the count.
     pub(super) fn read(&self, offset: u64, buf: &mut [u8]) -> usize {
         let count = self.live_len.saturating_sub(offset).min(buf.len() as u64) as usize;
-        self.live.read(offset, &mut buf[..count]);
+        if count > 0 {
+            self.live.read(offset, &mut buf[..count]);
+        }
         count
     }
 

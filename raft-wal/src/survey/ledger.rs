@@ -194,8 +194,15 @@ impl Ledger {
             }
             self.compact(b.first_index);
         }
+        let brought = frame.controls.iter().any(|(_, c)| matches!(c, Control::Snap(_)));
         for (_, c) in &frame.controls {
             self.apply_control(c);
+            if let Control::Reset(r) = c
+                && !brought
+                && self.snapshot.as_ref().is_some_and(|s| s.index >= r.first_index)
+            {
+                self.snapshot = None;
+            }
         }
         let first = frame.header.first_index;
         if frame.offsets.is_empty() {
