@@ -16,8 +16,9 @@ mod real;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use raft_wal::error::{Corrupt, CorruptKind, LostRange};
-use raft_wal::{Batch, Error, Options, Reset, Status, Tail, Verify, Wal};
+use raft_wal::{Batch, Error, Options, Reset, SnapshotMark, Status, Tail, Verify, Wal};
 
 use self::judge::{judge, lost_range};
 use self::log::{
@@ -343,6 +344,39 @@ fn entries_before_a_lost_reset_are_not_taken_for_the_new_log() {
         }
         assert_eq!(g.entries(10, 16, u64::MAX).unwrap(), log.model.entries);
     }
+}
+
+#[test]
+fn what_else_a_log_holds_is_shown_as_far_as_sound_batches_say_it() {
+    let key = |k: &'static str| Bytes::from_static(k.as_bytes());
+    let mark = |index, term| SnapshotMark { index, term, ..SnapshotMark::default() };
+    let mut w = ten_batches();
+    w.put(&Batch {
+        metadata: Some(key("who")),
+        blobs: vec![(key("a"), key("1")), (key("b"), key("2"))],
+        snapshot: Some(mark(5, 1)),
+        ..Batch::default()
+    });
+    w.put(&Batch { blobs: vec![(key("a"), key(""))], ..Batch::default() });
+    w.put_each(21..23, 4);
+    let log = w.close();
+    log.harm_body(1, 12);
+    let g = log.degraded();
+    assert_eq!(g.lost(), [lost(21, 21)]);
+    assert_eq!(g.snapshot(), log.model.snapshot.as_ref());
+    assert_eq!(g.metadata(), log.model.metadata.as_ref());
+    assert!(g.blobs().eq(&log.model.blobs));
+
+    // A reset to below a marker gives the marker up.
+    let mut w = Writing::new();
+    w.put_each(1..7, 1);
+    w.put(&Batch { snapshot: Some(mark(5, 1)), ..Batch::default() });
+    w.put(&Batch { reset: Some(Reset { first_index: 3, base_term: Some(1) }), ..Batch::default() });
+    w.put_each(3..6, 2);
+    let log = w.close();
+    log.harm_body(1, 9);
+    assert_eq!(log.model.snapshot, None);
+    assert_eq!(log.degraded().snapshot(), None);
 }
 
 #[test]
