@@ -204,9 +204,9 @@ pub(crate) fn init<V: Vfs>(vfs: &V, paths: &Paths, options: &Options) -> Result<
 }
 
 /// Makes the directory's own name, and those of its ancestors, durable. Whoever made them may have
-/// died before syncing them; IDENT, which comes after this, says that it was done. An ancestor that
-/// this process may not open, or whose file system cannot sync a directory, was there before the log
-/// (what this process makes itself, it syncs in its parent without excuse).
+/// died before syncing them; IDENT, which comes after this, says that it was done. An ancestor
+/// that this process may not open, or whose file system cannot sync a directory, was there before
+/// the log (what this process makes itself, it syncs in its parent without excuse).
 fn sync_ancestors<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
     let mut at = dir;
     loop {

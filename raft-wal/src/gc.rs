@@ -100,8 +100,9 @@ impl<V: Vfs> Wal<V> {
             removed += remove_if_there(&self.vfs, &self.paths.index(seq))?;
         }
         self.sync_wal_dir(removed)?;
-        // Only what this process promised is known to be durable: a promise that was found may be in
-        // the cache alone, and until it is on disk the next crash may fall back on what it replaces.
+        // Only what this process promised is known to be durable: a promise that was found may be
+        // in the cache alone, and until it is on disk the next crash may fall back on what it
+        // replaces.
         let proven = self.writer.as_ref().is_some_and(SegmentWriter::start_is_proven);
         if proven {
             let garbage = self.garbage();

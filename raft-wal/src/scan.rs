@@ -189,8 +189,8 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         self.expect = None;
     }
 
-    /// Looks for the first wholly valid frame at or behind `from`, and goes on there: how everything
-    /// but recovery gets past damage. `None` if there is none.
+    /// Looks for the first wholly valid frame at or behind `from`, and goes on there: how
+    /// everything but recovery gets past damage. `None` if there is none.
     ///
     /// The search is bounded: bytes that look like many headers with large bodies are given up
     /// after as much checking as four readings of the file.

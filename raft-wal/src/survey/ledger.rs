@@ -141,8 +141,8 @@ impl Ledger {
         self.next_index = resumes_at;
     }
 
-    /// The end of the log is lost, up to `due` in the newest segment, number `seq`. If that is one batch whose
-    /// header is readable, it is known what is lost; else anything may be.
+    /// The end of the log is lost, up to `due` in the newest segment, number `seq`. If that is one
+    /// batch whose header is readable, it is known what is lost; else anything may be.
     pub(super) fn lose_end(&mut self, seq: u64, due: u64) {
         let here = self.pending.take().filter(|(of, _)| *of == seq);
         let named = here.and_then(|(_, s)| Some((s.offset, s.header?)));
