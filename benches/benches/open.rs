@@ -1,0 +1,170 @@
+//! Opening and verifying logs that are in the page cache, against reading the same files through
+//! one CRC-32; and what memory a process holds after an open.
+
+#![allow(clippy::cast_precision_loss, reason = "figures for people, all far below 2^52")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use benches::floor::{read_and_checksum, segments};
+use benches::pair::{Ratio, Samples, interleaved, micros, timed};
+use benches::rss::{child_argument, in_a_child, resident};
+use benches::{Outcome, fill, full_or, scratch, size};
+use raft_vfs::{FileKind, OsVfs, Vfs as _};
+use raft_wal::{Options, ReadOnly, Status, Verify, Wal, verify};
+
+/// Bytes of a log, and the length of its entries.
+const CASES: [(u64, u64); 4] =
+    [(64 << 20, 1024), (256 << 20, 1024), (1 << 30, 1024), (256 << 20, 128)];
+const QUICK_CASES: [(u64, u64); 1] = [(16 << 20, 1024)];
+
+fn main() -> Outcome {
+    if let Some(dir) = child_argument() {
+        return memory_of_an_open(Path::new(&dir));
+    }
+    println!("open, in the page cache, against read() and CRC-32 of the same files, in turns\n");
+    println!(
+        "{:>8} {:>8} {:>9} {:>24} {:>10} {:>10} {:>22} {:>9} {:>9}",
+        "log", "entries", "of", "what", "floor", "log", "ratio", "read", "GB/s"
+    );
+    let cases = full_or(&CASES[..], &QUICK_CASES[..]);
+    let mut memory = Vec::new();
+    for &(total, len) in cases {
+        let dir = scratch();
+        let entries = fill::log(dir.path(), total, len)?;
+        for way in Way::ALL {
+            let name = format!("{:>8} {entries:>8} {:>9}", size(total), size(len));
+            way.measure(dir.path(), &name, full_or(if total > 256 << 20 { 7 } else { 15 }, 2))?;
+        }
+        let said = in_a_child(dir.path().to_str().ok_or("a path that is not UTF-8")?)?;
+        memory.push(format!("{:>8} of {}: {said}", size(total), size(len)));
+    }
+    println!(
+        "\nmemory of a process after an open that trusts index files, then after a full one\n"
+    );
+    for line in memory {
+        println!("{line}");
+    }
+    println!();
+    Ok(())
+}
+
+/// One way of opening.
+#[derive(Clone, Copy)]
+enum Way {
+    /// For writing, trusting index files: every sync of an open included.
+    WriterTail,
+    /// Read-only, trusting index files.
+    ReaderTail,
+    /// Read-only, without index files: every segment is scanned.
+    ReaderScan,
+    /// Read-only, reading everything although there are index files.
+    ReaderFull,
+    /// The verification that `wal-dump verify` is.
+    Verify,
+}
+
+impl Way {
+    const ALL: [Self; 5] =
+        [Self::WriterTail, Self::ReaderTail, Self::ReaderFull, Self::Verify, Self::ReaderScan];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::WriterTail => "Wal::open Tail",
+            Self::ReaderTail => "ReadOnly::open Tail",
+            Self::ReaderScan => "ReadOnly::open, no .idx",
+            Self::ReaderFull => "ReadOnly::open Full",
+            Self::Verify => "verify",
+        }
+    }
+
+    fn measure(self, dir: &Path, log: &str, turns: usize) -> Outcome {
+        if let Self::ReaderScan = self {
+            remove_indexes(dir)?;
+        }
+        let files = segments(dir)?;
+        let (mut total, mut scanned) = (0, 0);
+        let floor = || {
+            let ((bytes, _), took) = timed(|| Ok(read_and_checksum(&files)?))?;
+            total = bytes;
+            Ok(took)
+        };
+        let rounds = interleaved(turns, floor, || {
+            let (bytes, took) = self.open(dir)?;
+            scanned = bytes;
+            Ok(took)
+        })?;
+        let rounds = [rounds];
+        let (floor, open) = (millis(&rounds[0].0), millis(&rounds[0].1));
+        println!(
+            "{log} {:>24} {floor:>8.2}ms {open:>8.2}ms {:>22} {:>9} {:>9.2}",
+            self.name(),
+            Ratio::of(&rounds, 50),
+            size(scanned),
+            total as f64 / open / 1e6,
+        );
+        Ok(())
+    }
+
+    /// Opens once. Returns the bytes of segments that were read, and the time.
+    fn open(self, dir: &Path) -> Outcome<(u64, Duration)> {
+        let tail = Options::new().create(false).verify(Verify::Tail);
+        match self {
+            Self::WriterTail => {
+                let ((wal, report), took) = timed(|| Ok(Wal::open(OsVfs, dir, &tail)?))?;
+                drop(wal);
+                Ok((report.scanned_bytes, took))
+            }
+            Self::ReaderTail | Self::ReaderScan | Self::ReaderFull => {
+                let full = matches!(self, Self::ReaderFull);
+                let options = if full { tail.verify(Verify::Full) } else { tail };
+                let ((_, report), took) = timed(|| Ok(ReadOnly::open(OsVfs, dir, &options)?))?;
+                Ok((report.scanned_bytes, took))
+            }
+            Self::Verify => {
+                let (seen, took) = timed(|| Ok(verify(OsVfs, dir, &tail)?))?;
+                if seen.status != Status::Intact {
+                    return Err(format!("the log is {:?}", seen.status).into());
+                }
+                Ok((seen.report.map_or(0, |r| r.scanned_bytes), took))
+            }
+        }
+    }
+}
+
+fn millis(samples: &Samples) -> f64 {
+    micros(std::iter::once(samples), 50) / 1000.0
+}
+
+fn remove_indexes(dir: &Path) -> Outcome {
+    let wal = dir.join("wal");
+    for e in OsVfs.list(&wal)? {
+        let path = wal.join(e.name);
+        if e.kind == FileKind::File && path.extension().is_some_and(|ending| ending == "idx") {
+            OsVfs.remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The child: opens the log and says what that costs in memory.
+fn memory_of_an_open(dir: &Path) -> Outcome {
+    let Some(before) = resident() else {
+        println!("not told by this system");
+        return Ok(());
+    };
+    for (mode, name) in [(Verify::Tail, "Tail"), (Verify::Full, "Full")] {
+        let options = Options::new().create(false).verify(mode);
+        let (log, report) = ReadOnly::open(OsVfs, dir, &options)?;
+        let (all, private) = resident().unwrap_or_default();
+        let entries = log.next_index() - log.first_index();
+        let grown = private.saturating_sub(before.1);
+        print!(
+            "{name}: {all} KiB resident, {private} KiB of it private ({grown} KiB more than before \
+             for {entries} entries in {} segments); ",
+            report.segments
+        );
+    }
+    println!();
+    Ok(())
+}
