@@ -26,7 +26,10 @@ pub(crate) fn index_path(seq: u64) -> PathBuf {
 
 /// Numbers of the files in `wal/` whose names end so.
 fn numbers(disk: &SimVfs, ending: &str) -> Vec<u64> {
-    let number = |p: PathBuf| p.file_name()?.to_str()?.strip_suffix(ending)?.parse().ok();
+    let number = |p: PathBuf| {
+        let stem = p.file_name()?.to_str()?.strip_suffix(ending)?;
+        if stem.len() == 20 { stem.parse().ok() } else { None }
+    };
     disk.paths().into_iter().filter(|p| p.starts_with(DIR)).filter_map(number).collect()
 }
 
