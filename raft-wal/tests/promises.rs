@@ -11,8 +11,8 @@
 //! | P6 names are durable first | `crashes::p06_*` | `crash.rs` |
 //! | P7 what an open serves is durable | `crashes::p07_*` | `unmodelled/space.rs` |
 //! | P8 an open reads the tail | `crashes::p08_*` | |
-//! | P9 damage is never silent | `damage::p09_*` | `crash.rs` (damage), `golden.rs` |
-//! | P10 torn and damaged are told apart by promises | `damage::p10_*` | `unmodelled/lookahead.rs` |
+//! | P9 damage is never silent | `damage::p09_*` | `crash.rs` (damage) |
+//! | P10 promises tell torn from damaged | `damage::p10_*` | `unmodelled/lookahead.rs` |
 //! | P11 the one doubt is confined and told | `damage::p11_*` | |
 //! | P12 term and vote do not go back | `damage::p12_*` | `unmodelled/tears.rs` |
 //! | P13 misplaced bytes are recognised | `damage::p13_*` | |

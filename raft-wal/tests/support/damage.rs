@@ -210,7 +210,7 @@ impl Case<'_> {
     }
 
     /// Whether an error names a damaged file. What vouches for a newest segment that is missing, or
-    /// of whose first frame nothing is left, may be older; then the error names one that it replaced.
+    /// of whose first frame nothing is left, may be older; the error then names one it replaced.
     fn named(&self, error: &Error, hits: &[Hit]) -> Result<(), String> {
         let start_hit = self.chart.frames.first().is_some_and(|f| self.chart.is_hit(hits, f));
         let named = match error {

@@ -83,8 +83,12 @@ pub(crate) struct History<'t> {
     pub(super) doing: &'static str,
     /// Whether a planned fault may explain an error.
     pub(super) faulty: bool,
+    /// Whether the disk may be full.
+    pub(super) tight: bool,
     /// Whether this process appended anything.
     pub(super) appended: bool,
+    /// Whether what the open found is durable.
+    pub(super) settled: bool,
 }
 
 /// Runs the history of a seed; what is wrong goes into the tally.
@@ -134,7 +138,9 @@ impl<'t> History<'t> {
             trace,
             doing: "",
             faulty: false,
+            tight: false,
             appended: false,
+            settled: true,
         }
     }
 
@@ -175,7 +181,7 @@ impl<'t> History<'t> {
                 }
             }
             self.disk.clear_faults();
-            self.disk.set_space(None);
+            self.make_room();
             self.tickets.clear();
             self.after_crash()?;
         }
@@ -247,7 +253,7 @@ impl<'t> History<'t> {
         }
         let mut wal = self.open(&options)?;
         if full {
-            self.disk.set_space(None);
+            self.make_room();
         }
         self.plan_faults(false);
         for _ in 0..self.rng.usize(..26) {
@@ -277,7 +283,13 @@ impl<'t> History<'t> {
             self.disk.paths().iter().filter_map(|p| self.disk.read_file(p)).map(|b| b.len()).sum();
         let more = self.rng.u64(..40_000);
         self.disk.set_space(Some(used as u64 + more));
+        self.tight = true;
         self.say(|| format!("disk full but for {more}"));
+    }
+
+    pub(super) fn make_room(&mut self) {
+        self.disk.set_space(None);
+        self.tight = false;
     }
 
     /// Turns an error that the history explains into its end; others are failures.
@@ -288,7 +300,7 @@ impl<'t> History<'t> {
         }
         match error {
             Error::Poisoned { .. } if self.faulty => Err(End::Poisoned),
-            Error::NoSpace { .. } => {
+            Error::NoSpace { .. } if self.tight || self.faulty => {
                 self.tally.no_space += 1;
                 Ok(())
             }
@@ -306,7 +318,7 @@ impl<'t> History<'t> {
                 self.explain(&error)?;
                 // A fault stopped the open; without it the same disk opens.
                 self.disk.clear_faults();
-                self.disk.set_space(None);
+                self.make_room();
                 match open(&self.disk, options) {
                     Ok(opened) => opened,
                     Err(error) => return failed("REFUSED", format!("second open: {error}")),
@@ -325,6 +337,7 @@ impl<'t> History<'t> {
             return failed("ILLEGAL", "report and handle differ on what is durable");
         }
         self.appended = false;
+        self.settled = report.recovered_durable;
         if report.recovered_durable {
             self.past.append(&mut self.issued.states);
             self.issued = Issued::after(got);

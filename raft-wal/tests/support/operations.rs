@@ -66,7 +66,7 @@ impl History<'_> {
                 Ok(())
             }
             _ => {
-                self.disk.set_space(None);
+                self.make_room();
                 Ok(())
             }
         };
@@ -116,14 +116,9 @@ impl History<'_> {
         state.apply(batch);
         self.say(|| format!("append {} -> {state:?}", describe(batch)));
         self.issued.states.push(state);
-        let was_durable = wal.recovered_durable();
+        let before = Self::unsettled(wal);
         let appended = wal.append(batch);
-        if !was_durable && wal.recovered_durable() {
-            // What the open found is durable now, and nothing else of before can be.
-            let last = self.issued.states.split_off(self.issued.states.len() - 2);
-            self.issued = Issued { states: last, acked: 0 };
-            self.tickets.clear();
-        }
+        self.settle(before, wal, 1);
         match appended {
             Ok(ticket) => {
                 self.appended = true;
@@ -138,12 +133,31 @@ impl History<'_> {
         Ok(())
     }
 
+    /// How far the log was durable, if what the open found was not.
+    fn unsettled(wal: &Wal<SimVfs>) -> Option<Durable> {
+        (!wal.recovered_durable()).then(|| wal.durable())
+    }
+
+    /// If what the open found was not durable and is now, nothing else of before can come back.
+    /// `since` batches were issued meanwhile.
+    fn settle(&mut self, before: Option<Durable>, wal: &Wal<SimVfs>, since: usize) {
+        if before.is_some_and(|before| before != wal.durable()) {
+            let states = self.issued.states.split_off(self.issued.states.len() - 1 - since);
+            self.issued = Issued { states, acked: 0 };
+            self.settled = true;
+            self.tickets.clear();
+        }
+    }
+
     fn sync(&mut self, wal: &mut Wal<SimVfs>) -> Outcome {
         self.doing = "sync";
         self.say(|| "sync".into());
         let pick = self.rng.usize(..=self.tickets.len());
         let Some(&(ticket, _)) = self.tickets.get(pick) else {
-            return match wal.sync() {
+            let before = Self::unsettled(wal);
+            let synced = wal.sync();
+            self.settle(before, wal, 0);
+            return match synced {
                 Ok(()) => self.all_acknowledged(wal.durable()),
                 Err(error) => self.explain(&error),
             };
@@ -163,13 +177,16 @@ impl History<'_> {
         let mut state = log.clone();
         state.apply(&Batch { compact: Some(index), ..Batch::default() });
         self.say(|| format!("compact_to {index} -> {state:?}"));
-        let before = log.first;
+        let first = log.first;
         self.issued.states.push(state);
-        match wal.compact_to(index) {
+        let before = Self::unsettled(wal);
+        let compacted = wal.compact_to(index);
+        self.settle(before, wal, 1);
+        match compacted {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.explain(&error)?;
-                if wal.first_index() == before {
+                if wal.first_index() == first {
                     self.issued.states.pop();
                 }
                 Ok(())
@@ -226,8 +243,7 @@ impl History<'_> {
         let doubt = &self.issued.states[self.issued.acked..];
         let durable = &doubt[0];
         for entry in &durable.entries {
-            let certain = wal.recovered_durable()
-                && doubt.iter().all(|s| s.entry(entry.index) == Some(entry));
+            let certain = self.settled && doubt.iter().all(|s| s.entry(entry.index) == Some(entry));
             match wal.entry(entry.index) {
                 Ok(e) if e == *entry => {}
                 // A compaction or a truncation may be what is in doubt.
