@@ -62,6 +62,7 @@ pub(crate) fn failed<T>(kind: &str, what: impl std::fmt::Display) -> Outcome<T> 
 }
 
 /// One history.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one process")]
 pub(crate) struct History<'t> {
     pub(super) seed: u64,
     pub(super) plan: Plan,
