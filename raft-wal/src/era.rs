@@ -52,6 +52,7 @@ impl<V: Vfs> Wal<V> {
             self.put_carry(&opening)?;
             self.sync_writer()?;
             self.promise()?;
+            self.recovered_durable = true;
         } else {
             self.put_opening(&opening)?;
         }

@@ -98,7 +98,8 @@ impl<V: Vfs> Reading<'_, V> {
     ) -> Result<()> {
         let none = |index| Error::Unavailable { index, next_index: self.view.next_index };
         let tail = self.tail.as_ref().ok_or(none(low))?;
-        let mut reader = RecordReader::file(tail.file, tail.end);
+        let end = self.view.tail.offset(high).map_or(tail.end, |next| next.min(tail.end));
+        let mut reader = RecordReader::file(tail.file, end);
         for index in low..high {
             let at = self.view.tail.offset(index).ok_or(none(index))?;
             let held = tail.cache.and_then(|c| c.find(at));

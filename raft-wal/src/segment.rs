@@ -274,7 +274,9 @@ impl<V: Vfs> ClosedSegment<V> {
             ReadMode::Map => RecordReader::Mapped(self.mapped()?),
             ReadMode::Pread => {
                 file = self.open()?;
-                RecordReader::file(&file, self.cut.end)
+                // Where the entry behind the range begins, nothing more needs to be read.
+                let end = self.offset(hi)?.unwrap_or(self.cut.end);
+                RecordReader::file(&file, end)
             }
         };
         for i in index..hi {

@@ -109,6 +109,8 @@ pub struct Wal<V: Vfs> {
     /// When the log was last seen busy, by the clock of [`Wal::step_mark`].
     pub(crate) busy_at: Duration,
     pub(crate) busy: bool,
+    /// What the open recovered is durable; see [`Wal::recovered_durable`].
+    pub(crate) recovered_durable: bool,
     /// Lowest index that a batch which is not durable wrote or removed; `u64::MAX` if none.
     pub(crate) unsynced_low: u64,
     pub(crate) poison: Option<Arc<str>>,
@@ -232,6 +234,7 @@ impl<V: Vfs> Wal<V> {
             durable,
             busy_at: Duration::ZERO,
             busy: false,
+            recovered_durable: !due,
             unsynced_low,
             poison: None,
             _lock: lock,
@@ -335,9 +338,9 @@ impl<V: Vfs> Wal<V> {
     }
 
     /// Whether everything that the open recovered is durable. `false` only after an open that
-    /// found no space; the next append tries again.
+    /// found no space, until an append or a sync has found some.
     pub fn recovered_durable(&self) -> bool {
-        !self.start.as_ref().is_some_and(EraStart::is_due)
+        self.recovered_durable
     }
 
     /// Who the log is: its random name, cluster and node.

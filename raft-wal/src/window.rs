@@ -4,8 +4,11 @@ use std::io;
 
 use raft_vfs::{VfsFile, VfsFileExt};
 
-/// What one refill reads, unless a record needs more.
-const CHUNK: u64 = 1 << 20;
+/// What the first refill reads, unless a record needs more: a look at a segment's beginning is all
+/// that many windows are for.
+const FIRST_CHUNK: u64 = 64 << 10;
+/// What each further one reads, four times as much as the one before, at most.
+const CHUNK_MAX: u64 = 1 << 20;
 
 /// Buffered reading at explicit offsets, bounded by `end`.
 #[derive(Debug)]
@@ -13,13 +16,14 @@ pub(crate) struct Window<'f, F> {
     file: &'f F,
     end: u64,
     start: u64,
+    chunk: u64,
     buf: Vec<u8>,
 }
 
 impl<'f, F: VfsFile> Window<'f, F> {
     /// A window on `file` up to offset `end`.
     pub(crate) fn new(file: &'f F, end: u64) -> Self {
-        Self { file, end, start: 0, buf: Vec::new() }
+        Self { file, end, start: 0, chunk: FIRST_CHUNK, buf: Vec::new() }
     }
 
     /// Bytes `[at, at + len)`.
@@ -30,7 +34,8 @@ impl<'f, F: VfsFile> Window<'f, F> {
         let stop = at.checked_add(len).filter(|&stop| stop <= self.end);
         let stop = stop.ok_or(io::ErrorKind::UnexpectedEof)?;
         if at < self.start || stop > self.start + self.buf.len() as u64 {
-            let want = len.max(CHUNK).min(self.end - at);
+            let want = len.max(self.chunk).min(self.end - at);
+            self.chunk = (self.chunk * 4).min(CHUNK_MAX);
             self.buf.resize(want as usize, 0);
             self.start = at;
             let got = self.file.read_up_to_at(&mut self.buf, at);

@@ -182,6 +182,13 @@ fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &Youn
         return Ok(());
     }
     let p = n.stop.offset;
+    // A younger segment that was begun, or that IDENT says was about to be, may have held more.
+    let began = young.begun || r.ident.head.start_seq > n.segment.seq;
+    if !began && n.segment.marks.iter().any(|m| m.clean && m.durable_to == p) {
+        // Nothing was written after the mark that says so: what stands beyond is nobody's.
+        (r.report.tail, r.report.certain) = (Tail::Clean, true);
+        return Ok(());
+    }
     let beyond = look_beyond(n)?;
     let marked = n.segment.marks.iter().filter(|m| m.durable_to > p).max_by_key(|m| m.durable_to);
     let promise = marked
@@ -190,13 +197,9 @@ fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &Youn
     if let Some((who, durable_to)) = promise {
         return Err(lost_batch(n, who, durable_to).into());
     }
-    // A younger segment that was begun, or that IDENT says was about to be, may have held more.
-    let began = young.begun || r.ident.head.start_seq > n.segment.seq;
-    let clean = !began && n.segment.marks.iter().any(|m| m.clean && m.durable_to == p);
-    r.report.certain = clean;
-    r.report.tail = match (&n.stop, clean) {
-        (_, true) => Tail::Clean,
-        (Stop { header: Some(h), reason: StopReason::Body, .. }, _) => {
+    r.report.certain = false;
+    r.report.tail = match &n.stop {
+        Stop { header: Some(h), reason: StopReason::Body, .. } => {
             Tail::Torn { first_index: h.first_index, entries: h.n_entries }
         }
         _ if beyond.nonzero_end == p => Tail::Blank,
