@@ -364,9 +364,17 @@ fn p08_an_open_reads_the_newest_segment_and_the_beginnings_of_the_others() {
     let mut all = segments(&disk);
     all.retain(|&seq| !frames(&disk, seq).is_empty());
     assert!(all.len() >= 6);
+    disk.set_trace(true);
     let (wal, report) = open(&disk, &options).unwrap();
     assert_eq!(report.indexed, all.len() - 1);
     assert!(report.scanned_bytes <= 3 << 20, "{report}");
+    let calls = disk.take_trace();
+    for &seq in &all[..all.len() - 1] {
+        let reads = calls.iter().filter(|c| c.op == Op::Read && c.path == segment_path(seq));
+        let read: u64 = reads.map(|c| c.len).sum();
+        let first = frames(&disk, seq)[0].end;
+        assert!(read <= 2 * first + (128 << 10), "{read} bytes of {seq}, {first} needed");
+    }
     drop(wal);
     // Without index files, the last closed segments are read once, and then have one.
     for seq in indexes(&disk) {

@@ -12,11 +12,11 @@ use crate::workload::{assert_says, entry, look, open, read_all};
 
 const MAX: u64 = u64::MAX;
 
-/// A log, and what it must hold.
+/// A log, and what it must hold. The handle is dropped before its directory.
 pub(crate) struct Pair {
+    pub(crate) wal: Wal<OsVfs>,
     pub(crate) temp: TempDir,
     pub(crate) options: Options,
-    pub(crate) wal: Wal<OsVfs>,
     pub(crate) log: Model,
 }
 
