@@ -106,9 +106,9 @@ fn durable() -> Outcome {
     }
     if throttled {
         println!(
-            "\nA floor of milliseconds is a disk that lets a few hundred syncs through a second and \
-             no more. Both wait for\nit alike, and a ratio of 1 says only that the log syncs once. \
-             Let the disk rest, then run this again."
+            "\nA floor of milliseconds is a disk that lets some hundred syncs a second through and \
+             no more. Both\nwait for it alike, and a ratio of 1 says only that the log syncs once. \
+             Let the disk rest, then\nrun this again."
         );
     }
     println!();
@@ -167,7 +167,8 @@ fn row(subject: &Subject, rounds: &[(Samples, Samples)], len: u64) {
     let turns = floors().map(Samples::count).sum::<usize>();
     let floor_bytes = turns as u64 * frame_len(subject.entries, len);
     println!(
-        "{:>12} {:>7} {:>7.1}us {:>7.1}us {:>20} {:>7.1}us {:>7.1}us {:>20} {:>7.3}x {:>6.3}x {:>6.1}us",
+        "{:>12} {:>7} {:>7.1}us {:>7.1}us {:>20} {:>7.1}us {:>7.1}us {:>20} \
+         {:>7.3}x {:>6.3}x {:>6.1}us",
         format!("{} x {}", subject.entries, size(len)),
         turns,
         micros(floors(), 50),

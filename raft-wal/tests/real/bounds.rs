@@ -25,7 +25,7 @@ impl Pair {
         let temp = tempfile::tempdir().expect("a directory");
         let (wal, _) = open(temp.path(), &options).expect("a new log");
         let log = Model::new(wal.first_index());
-        Self { temp, options, wal, log }
+        Self { wal, temp, options, log }
     }
 
     /// The batch is taken, acknowledged, and there.
@@ -50,11 +50,11 @@ impl Pair {
 
     /// A process that ends without a close, and the next one.
     pub(crate) fn reopen(self) -> Self {
-        let Self { temp, options, wal, log } = self;
+        let Self { wal, temp, options, log } = self;
         drop(wal);
         let (wal, report) = open(temp.path(), &options).expect("the log opens");
         assert_eq!(read_all(&wal).expect("it is readable"), log, "{report}");
-        Self { temp, options, wal, log }
+        Self { wal, temp, options, log }
     }
 }
 

@@ -132,11 +132,11 @@ fn a_log_works_with_every_option_at_its_bounds() {
             });
             pair = pair.reopen();
             if round == 1 {
-                let Pair { temp, options, wal, log } = pair;
+                let Pair { wal, temp, options, log } = pair;
                 wal.close().unwrap();
                 let (wal, _) = open(temp.path(), &options).unwrap();
                 assert_eq!(read_all(&wal).unwrap(), log);
-                pair = Pair { temp, options, wal, log };
+                pair = Pair { wal, temp, options, log };
             }
         }
     }
@@ -238,10 +238,10 @@ fn ask_in_every_way(pair: Pair) {
         pair = pair.reopen();
         ask(&pair);
     }
-    let Pair { temp, options, wal, log } = pair;
+    let Pair { wal, temp, options, log } = pair;
     wal.close().expect("it closes");
     let (wal, _) = open(temp.path(), &options).expect("it opens");
-    ask(&Pair { temp, options, wal, log });
+    ask(&Pair { wal, temp, options, log });
 }
 
 #[test]
