@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use benches::floor::{read_and_checksum, segments};
-use benches::pair::{Ratio, Samples, interleaved, micros, timed};
+use benches::pair::{Ratio, interleaved, micros, timed};
 use benches::rss::{child_argument, in_a_child, resident};
 use benches::{Outcome, fill, full_or, scratch, size};
 use raft_vfs::{FileKind, OsVfs, Vfs as _};
@@ -34,7 +34,7 @@ fn main() -> Outcome {
         let entries = fill::log(dir.path(), total, len)?;
         for way in Way::ALL {
             let name = format!("{:>8} {entries:>8} {:>9}", size(total), size(len));
-            way.measure(dir.path(), &name, full_or(if total > 256 << 20 { 7 } else { 15 }, 2))?;
+            way.measure(dir.path(), &name, if total > 256 << 20 { 2 } else { 4 })?;
         }
         let said = in_a_child(dir.path().to_str().ok_or("a path that is not UTF-8")?)?;
         memory.push(format!("{:>8} of {}: {said}", size(total), size(len)));
@@ -83,25 +83,24 @@ impl Way {
             remove_indexes(dir)?;
         }
         let files = segments(dir)?;
-        let (mut total, mut scanned) = (0, 0);
-        let floor = || {
-            let ((bytes, _), took) = timed(|| Ok(read_and_checksum(&files)?))?;
-            total = bytes;
-            Ok(took)
+        let mut scanned = 0;
+        let mut round = || {
+            let floor = || Ok(timed(|| Ok(read_and_checksum(&files)?))?.1);
+            interleaved(turns, floor, || {
+                let (bytes, took) = self.open(dir)?;
+                scanned = bytes;
+                Ok(took)
+            })
         };
-        let rounds = interleaved(turns, floor, || {
-            let (bytes, took) = self.open(dir)?;
-            scanned = bytes;
-            Ok(took)
-        })?;
-        let rounds = [rounds];
-        let (floor, open) = (millis(&rounds[0].0), millis(&rounds[0].1));
+        let rounds = (0..full_or(5, 1)).map(|_| round()).collect::<Outcome<Vec<_>>>()?;
+        let floor = micros(rounds.iter().map(|r| &r.0), 50) / 1000.0;
+        let open = micros(rounds.iter().map(|r| &r.1), 50) / 1000.0;
         println!(
             "{log} {:>24} {floor:>8.2}ms {open:>8.2}ms {:>22} {:>9} {:>9.2}",
             self.name(),
             Ratio::of(&rounds, 50),
             size(scanned),
-            total as f64 / open / 1e6,
+            scanned as f64 / open / 1e6,
         );
         Ok(())
     }
@@ -130,10 +129,6 @@ impl Way {
             }
         }
     }
-}
-
-fn millis(samples: &Samples) -> f64 {
-    micros(std::iter::once(samples), 50) / 1000.0
 }
 
 fn remove_indexes(dir: &Path) -> Outcome {
