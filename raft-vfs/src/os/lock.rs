@@ -30,10 +30,19 @@ fn held() -> MutexGuard<'static, HashSet<FileId>> {
 /// file stays; whoever removes it by hand while the lock is held lets a second owner in.
 #[derive(Debug)]
 pub struct OsLock {
-    // Order matters: fields are dropped in order, and the file must be closed before another
-    // thread may open it.
-    _file: LockedFile,
-    _registered: Registered,
+    /// `None` only while it is dropped.
+    file: Option<LockedFile>,
+    id: FileId,
+}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // Both under the registry's mutex: once the file is closed, a new lock file may get the
+        // inode of one that was removed meanwhile, and must not be taken for it.
+        let mut held = held();
+        self.file = None;
+        held.remove(&self.id);
+    }
 }
 
 impl OsLock {
@@ -62,7 +71,7 @@ impl OsLock {
             return Err(busy("another process"));
         }
         held.insert(id);
-        Ok(Self { _file: file, _registered: Registered { id } })
+        Ok(Self { file: Some(file), id })
     }
 }
 
@@ -93,17 +102,5 @@ impl Drop for LockedFile {
         // Closing is not enough: a child that another thread is just forking has the descriptor
         // until its exec, and with it the lock. Unlocking ends it for all descriptors.
         let _ = fs2::FileExt::unlock(&self.file.file);
-    }
-}
-
-/// An entry of [`HELD`].
-#[derive(Debug)]
-struct Registered {
-    id: FileId,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        held().remove(&self.id);
     }
 }
