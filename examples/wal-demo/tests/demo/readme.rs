@@ -27,7 +27,7 @@ fn what_is_checked_is_the_readmes_test_command_to_the_letter() {
 
 #[test]
 fn every_file_that_the_readme_points_to_is_there() {
-    let targets = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let targets = README.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
     let mut local = 0;
     for target in targets.filter(|t| !t.contains("://")) {
         assert!(crate::common::workspace().join(target).exists(), "{target}");
