@@ -137,8 +137,11 @@ fn demonstrate(args: DemoArgs) -> Result<(), Error> {
         command
     };
     let result = tell(&demo, &importer, &mut io::stdout().lock());
-    let listened = !matches!(&result, Err(Error::Pipe(_)));
-    if let (Err(_), true, Some(temporary)) = (&result, listened, temporary) {
+    let wrong = result.as_ref().is_err_and(|e| !matches!(e, Error::Pipe(_)));
+    if wrong
+        && demo.dir.exists()
+        && let Some(temporary) = temporary
+    {
         // What went wrong can be looked at.
         let kept = temporary.keep();
         eprintln!("wal-demo: the log is kept in {}", kept.display());
