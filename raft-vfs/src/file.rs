@@ -28,12 +28,14 @@ pub trait VfsFile: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The operating system's error.
+    #[track_caller]
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
 
     /// Writes several buffers one after another at `offset` in one call; may write fewer bytes.
     ///
     /// # Errors
     /// The operating system's error.
+    #[track_caller]
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
     /// Makes contents and length durable (`fdatasync`). Blocks until the disk says so.
@@ -42,6 +44,7 @@ pub trait VfsFile: Debug + Send + Sync + 'static {
     /// The operating system's error. After one, the state of every byte written since the last
     /// success is unknown for good: a second call that succeeds proves nothing (Rebello et al.,
     /// USENIX ATC 2020).
+    #[track_caller]
     fn sync_data(&self) -> io::Result<()>;
 
     /// Length in bytes.
@@ -54,6 +57,7 @@ pub trait VfsFile: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The operating system's error.
+    #[track_caller]
     fn truncate(&self, len: u64) -> io::Result<()>;
 
     /// Device and inode.
@@ -109,6 +113,7 @@ pub trait VfsFileExt: VfsFile {
     /// # Errors
     /// `WriteZero` if the file takes no more, else the system's error. Part of `buf` may have
     /// been written.
+    #[track_caller]
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         let mut done = 0;
         while done < buf.len() {
@@ -126,6 +131,7 @@ pub trait VfsFileExt: VfsFile {
     ///
     /// # Errors
     /// As [`VfsFileExt::write_all_at`].
+    #[track_caller]
     fn write_all_vectored_at(&self, mut bufs: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         /// The least `IOV_MAX` a POSIX system may have in practice.
         const IOV_MAX: usize = 1024;

@@ -81,6 +81,9 @@ pub enum LockError {
 /// Paths are whole paths. No operation on a file follows a symbolic link in the last component,
 /// and none opens anything but a regular file; a directory that is listed or synced may be given
 /// as a link to it. New files get mode 0600, new directories 0700.
+///
+/// Every method that changes something, or makes it durable, knows its caller (`#[track_caller]`),
+/// so that tests can tell which lines of a program have been crashed at.
 pub trait Vfs: Clone + Debug + Send + Sync + 'static {
     /// An open file.
     type File: VfsFile<Map = Self::Map>;
@@ -101,24 +104,28 @@ pub trait Vfs: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `AlreadyExists`, or the operating system's error.
+    #[track_caller]
     fn create_excl(&self, path: &Path) -> io::Result<Self::File>;
 
     /// Creates one directory that must not exist. Durable after [`Vfs::sync_dir`] of its parent.
     ///
     /// # Errors
     /// `AlreadyExists`, `NotFound` without a parent, or the operating system's error.
+    #[track_caller]
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Renames a file, replacing `to` if it exists. Durable after [`Vfs::sync_dir`].
     ///
     /// # Errors
     /// The operating system's error.
+    #[track_caller]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file's name. Durable after [`Vfs::sync_dir`]. Open handles and maps stay usable.
     ///
     /// # Errors
     /// The operating system's error.
+    #[track_caller]
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Lists a directory, sorted by name, without `.` and `..`.
@@ -132,6 +139,7 @@ pub trait Vfs: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// The operating system's error. After one, nothing is known of the directory's durability,
     /// and calling again proves nothing.
+    #[track_caller]
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes the exclusive lock that the file `path` stands for, creating the file if need be.
@@ -139,6 +147,7 @@ pub trait Vfs: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LockError::Held`] if anybody holds it, this process included, under whatever path.
+    #[track_caller]
     fn lock(&self, path: &Path) -> Result<Self::Lock, LockError>;
 
     /// Wall-clock milliseconds since 1970, for information only: no decision depends on it.

@@ -226,9 +226,13 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn sync_dir(&mut self, ino: Ino) -> Result<(), Errno> {
+    /// Returns whether there was anything to bring to the disk.
+    pub(super) fn sync_dir(&mut self, ino: Ino) -> Result<bool, Errno> {
+        if self.dir(ino)?.is_clean() {
+            return Ok(false);
+        }
         self.dir_mut(ino)?.0.sync();
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn fail_sync_dir(&mut self, ino: Ino) {
@@ -296,11 +300,13 @@ impl Disk {
         space.saturating_sub(used.sum())
     }
 
-    pub(super) fn sync_file(&mut self, ino: Ino) -> Result<(), Errno> {
-        if !self.file(ino)?.is_clean() {
-            self.file_mut(ino)?.0.sync();
+    /// Returns whether there was anything to bring to the disk.
+    pub(super) fn sync_file(&mut self, ino: Ino) -> Result<bool, Errno> {
+        if self.file(ino)?.is_clean() {
+            return Ok(false);
         }
-        Ok(())
+        self.file_mut(ino)?.0.sync();
+        Ok(true)
     }
 
     pub(super) fn fail_sync_file(&mut self, ino: Ino) {

@@ -143,10 +143,33 @@ impl Hash for Image {
         for (number, page) in self.pages.iter().enumerate() {
             if let Some(page) = page.as_deref().filter(|page| page.iter().any(|&b| b != 0)) {
                 number.hash(state);
-                page.hash(state);
+                state.write_u64(digest(page));
             }
         }
     }
+}
+
+/// A hash of a page, faster by an order than a general one: a crash enumeration spends its time
+/// here. Four chains of multiplications, each folded, so that no bit is lost on the way.
+fn digest(page: &Page) -> u64 {
+    const KEYS: [u64; 4] = [
+        0x9e37_79b9_7f4a_7c15,
+        0xc2b2_ae3d_27d4_eb4f,
+        0x1656_67b1_9e37_79f9,
+        0x27d4_eb2f_1656_67c5,
+    ];
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let mut chains = KEYS;
+    for block in page.chunks_exact(32) {
+        for ((chain, word), key) in chains.iter_mut().zip(block.chunks_exact(8)).zip(KEYS) {
+            let word = word.try_into().map_or(0, u64::from_le_bytes);
+            *chain = fold(*chain ^ word, key).wrapping_add(word);
+        }
+    }
+    chains.into_iter().zip(KEYS).fold(0, |all, (chain, key)| fold(all ^ chain, key))
 }
 
 impl fmt::Debug for Image {

@@ -30,6 +30,9 @@
 //! ways. On the new disk no file is open, no lock is held, no fault is planned, and calls count
 //! from 0. Files of the old disk go on working on the old one.
 //!
+//! [`SimVfs::set_moments`] keeps such a fork after every call that changes the disk, with the line
+//! of the program that made the call: all the places at which a program can crash.
+//!
 //! # Determinism
 //!
 //! Everything comes from the calls made and the seeds given. One disk may be used by several
@@ -55,6 +58,7 @@ mod disk;
 mod fault;
 mod file;
 mod image;
+mod moment;
 mod vfs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +72,7 @@ pub use self::crash::{
 };
 pub use self::fault::{Call, Fault, Op, Persistence, is_crashed};
 pub use self::file::FsyncFailure;
+pub use self::moment::Moment;
 pub use self::vfs::{SimFile, SimLock, SimMap};
 
 use self::dir::Ino;
@@ -90,6 +95,8 @@ struct World {
     open: BTreeMap<Ino, usize>,
     locked: BTreeSet<Ino>,
     schedule: Schedule,
+    /// The disk after each changing call, if they are kept.
+    moments: Option<Vec<Moment>>,
 }
 
 impl World {
@@ -108,7 +115,7 @@ impl SimVfs {
 
     fn with_disk(disk: Disk) -> Self {
         let (open, locked) = (BTreeMap::new(), BTreeSet::new());
-        let world = World { disk, open, locked, schedule: Schedule::default() };
+        let world = World { disk, open, locked, schedule: Schedule::default(), moments: None };
         Self { world: Arc::new(Mutex::new(world)) }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,13 +53,18 @@ impl SimVfs {
     }
 
     /// The lock file's number, the file created if need be.
+    #[track_caller]
     fn lock_file(&self, path: &Path) -> io::Result<Ino> {
         let mut world = self.world();
         world.admit(Op::Lock, path)?;
         match world.disk.lookup(path) {
             Ok((ino, Node::File(_))) => Ok(ino),
             Ok(_) => Err(not_a_file()),
-            Err(Errno::NOENT) => Ok(world.disk.create(path, false)?),
+            Err(Errno::NOENT) => {
+                let ino = world.disk.create(path, false)?;
+                world.keep_moment(Op::Lock, Location::caller());
+                Ok(ino)
+            }
             Err(e) => Err(e.into()),
         }
     }
@@ -82,6 +88,7 @@ impl Vfs for SimVfs {
         let mut world = self.world();
         world.admit(Op::Create, path)?;
         let ino = world.disk.create(path, false)?;
+        world.keep_moment(Op::Create, Location::caller());
         Ok(self.handle(&mut world, ino, path, Access::ReadWrite))
     }
 
@@ -89,19 +96,24 @@ impl Vfs for SimVfs {
         let mut world = self.world();
         world.admit(Op::CreateDir, path)?;
         world.disk.create(path, true)?;
+        world.keep_moment(Op::CreateDir, Location::caller());
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.admit(Op::Rename, to)?;
-        Ok(world.disk.rename(from, to)?)
+        world.disk.rename(from, to)?;
+        world.keep_moment(Op::Rename, Location::caller());
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.admit(Op::Remove, path)?;
-        Ok(world.disk.remove(path)?)
+        world.disk.remove(path)?;
+        world.keep_moment(Op::Remove, Location::caller());
+        Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -126,12 +138,16 @@ impl Vfs for SimVfs {
         let found = world.disk.lookup(dir).map(|(ino, _)| ino);
         match (admitted, found) {
             (Ok(_), found) => {
-                world.disk.sync_dir(found?)?;
+                let changed = world.disk.sync_dir(found?)?;
                 world.collect();
+                if changed {
+                    world.keep_moment(Op::SyncDir, Location::caller());
+                }
                 Ok(())
             }
             (Err(denial), Ok(ino)) if !world.schedule.dead() => {
                 world.disk.fail_sync_dir(ino);
+                world.keep_moment(Op::SyncDir, Location::caller());
                 Err(denial.into())
             }
             (Err(denial), _) => Err(denial.into()),
@@ -139,9 +155,8 @@ impl Vfs for SimVfs {
     }
 
     fn lock(&self, path: &Path) -> Result<SimLock, LockError> {
-        let ino = self
-            .lock_file(path)
-            .map_err(|source| LockError::Io { path: path.to_path_buf(), source })?;
+        let found = self.lock_file(path);
+        let ino = found.map_err(|source| LockError::Io { path: path.to_path_buf(), source })?;
         if self.world().locked.insert(ino) {
             Ok(SimLock { vfs: self.clone(), ino })
         } else {
@@ -168,6 +183,7 @@ impl SimFile {
         }
     }
 
+    #[track_caller]
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut world = self.vfs.world();
         let admitted = world.schedule.admit(Op::Write, &self.path, offset, bytes.len() as u64);
@@ -179,10 +195,12 @@ impl SimFile {
         self.writable()?;
         let World { disk, open, .. } = &mut *world;
         let written = disk.write(self.ino, offset, &bytes[..count], |ino| open.contains_key(&ino));
-        match died {
-            Some(denial) => Err(denial.into()),
-            None => Ok(written?),
+        if let Some(denial) = died {
+            return Err(denial.into());
         }
+        let written = written?;
+        world.keep_moment(Op::Write, Location::caller());
+        Ok(written)
     }
 }
 
@@ -208,10 +226,16 @@ impl VfsFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.vfs.world();
         match world.schedule.admit(Op::SyncData, &self.path, 0, 0) {
-            Ok(_) => Ok(world.disk.sync_file(self.ino)?),
+            Ok(_) => {
+                if world.disk.sync_file(self.ino)? {
+                    world.keep_moment(Op::SyncData, Location::caller());
+                }
+                Ok(())
+            }
             Err(denial) => {
                 if !world.schedule.dead() {
                     world.disk.fail_sync_file(self.ino);
+                    world.keep_moment(Op::SyncData, Location::caller());
                 }
                 Err(denial.into())
             }
@@ -231,7 +255,9 @@ impl VfsFile for SimFile {
             return Err(Errno::INVAL.into());
         }
         let World { disk, open, .. } = &mut *world;
-        Ok(disk.truncate(self.ino, len, |ino| open.contains_key(&ino))?)
+        disk.truncate(self.ino, len, |ino| open.contains_key(&ino))?;
+        world.keep_moment(Op::Truncate, Location::caller());
+        Ok(())
     }
 
     fn id(&self) -> io::Result<FileId> {
