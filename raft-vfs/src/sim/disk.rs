@@ -93,6 +93,12 @@ impl Disk {
         }
     }
 
+    /// Starts chance anew.
+    pub(super) fn reseed(&mut self, seed: u64) {
+        self.noise = Rng::with_seed(seed);
+        self.salts = self.noise.fork();
+    }
+
     fn walk(&self, path: &Path, view: View) -> Result<Ino, Errno> {
         let mut at = ROOT;
         for name in parts(path) {

@@ -166,6 +166,12 @@ impl SimVfs {
         hasher.finish()
     }
 
+    /// Starts chance anew: what [`Vfs::random`](crate::Vfs::random) gives and what failed syncs
+    /// lose. Two disks with equal contents and seeds then behave alike, whatever led to them.
+    pub fn reseed(&self, seed: u64) {
+        self.world().disk.reseed(seed);
+    }
+
     // Faults.
 
     /// Makes the `n`-th call from now fail, of whatever kind; `n` counts from 1.
