@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fastrand::Rng;
 
@@ -14,7 +14,14 @@ pub(super) const SECTOR: u64 = 512;
 pub(super) const PAGE: u64 = 4096;
 
 const PAGE_SIZE: usize = PAGE as usize;
-type Page = [u8; PAGE_SIZE];
+
+/// Bytes, and their digest once somebody has asked for it: unchanged pages are shared, so most are
+/// hashed once for thousands of disks.
+#[derive(Clone)]
+struct Page {
+    bytes: [u8; PAGE_SIZE],
+    digest: OnceLock<u64>,
+}
 
 /// Bytes from 0 on; whatever was never written is zero. Knows no length: its owner does, and cuts
 /// the image so that nothing but zeros lies behind the end.
@@ -52,7 +59,7 @@ impl Image {
         for piece in pieces(offset..offset + rest.len() as u64, PAGE) {
             let (head, tail) = rest.split_at_mut((piece.end - piece.start) as usize);
             match self.page(page_of(piece.start)) {
-                Some(page) => head.copy_from_slice(&page[within(&piece)]),
+                Some(page) => head.copy_from_slice(&page.bytes[within(&piece)]),
                 None => head.fill(0),
             }
             rest = tail;
@@ -126,8 +133,12 @@ impl Image {
         &mut self.pages[index]
     }
 
-    fn page_mut(&mut self, number: u64) -> &mut Page {
-        Arc::make_mut(self.slot(number).get_or_insert_with(|| Arc::new([0; PAGE_SIZE])))
+    /// The bytes of a page, about to be changed.
+    fn page_mut(&mut self, number: u64) -> &mut [u8; PAGE_SIZE] {
+        let blank = || Arc::new(Page { bytes: [0; PAGE_SIZE], digest: OnceLock::new() });
+        let page = Arc::make_mut(self.slot(number).get_or_insert_with(blank));
+        page.digest.take();
+        &mut page.bytes
     }
 }
 
@@ -141,17 +152,19 @@ impl Hash for Image {
     /// Equal contents hash equal, holes and pages of written zeros included.
     fn hash<H: Hasher>(&self, state: &mut H) {
         for (number, page) in self.pages.iter().enumerate() {
-            if let Some(page) = page.as_deref().filter(|page| page.iter().any(|&b| b != 0)) {
-                number.hash(state);
-                state.write_u64(digest(page));
+            if let Some(page) = page {
+                let digest = *page.digest.get_or_init(|| digest(&page.bytes));
+                if digest != 0 {
+                    (number, digest).hash(state);
+                }
             }
         }
     }
 }
 
-/// A hash of a page, faster by an order than a general one: a crash enumeration spends its time
-/// here. Four chains of multiplications, each folded, so that no bit is lost on the way.
-fn digest(page: &Page) -> u64 {
+/// A hash of a page, 0 for zeros only; faster by an order than a general one. Four chains of
+/// multiplications, each folded, so that no bit is lost on the way.
+fn digest(bytes: &[u8; PAGE_SIZE]) -> u64 {
     const KEYS: [u64; 4] = [
         0x9e37_79b9_7f4a_7c15,
         0xc2b2_ae3d_27d4_eb4f,
@@ -162,14 +175,16 @@ fn digest(page: &Page) -> u64 {
         let product = u128::from(a) * u128::from(b);
         product as u64 ^ (product >> 64) as u64
     };
-    let mut chains = KEYS;
-    for block in page.chunks_exact(32) {
+    let (mut chains, mut any) = (KEYS, 0);
+    for block in bytes.chunks_exact(32) {
         for ((chain, word), key) in chains.iter_mut().zip(block.chunks_exact(8)).zip(KEYS) {
             let word = word.try_into().map_or(0, u64::from_le_bytes);
             *chain = fold(*chain ^ word, key).wrapping_add(word);
+            any |= word;
         }
     }
-    chains.into_iter().zip(KEYS).fold(0, |all, (chain, key)| fold(all ^ chain, key))
+    let all = chains.into_iter().zip(KEYS).fold(0, |all, (chain, key)| fold(all ^ chain, key));
+    if any == 0 { 0 } else { all.max(1) }
 }
 
 impl fmt::Debug for Image {
