@@ -39,11 +39,11 @@ class Replay:
 
     def term_of(self, index):
         """The term of an index, or None where it is not known."""
-        if index in self.entries:
-            return self.entries[index].term
-        if index == self.first - 1:
-            return self.base_term
-        return self.last_term if index == self.next - 1 else None
+        if index < self.first:
+            return self.base_term if index == self.first - 1 else None
+        if index == self.next - 1 and self.last_term is not None:
+            return self.last_term
+        return self.entries[index].term if index in self.entries else None
 
     def apply(self, f):
         self.older = self.marker
@@ -92,6 +92,8 @@ class Replay:
             known = self.term_of(r.first_index - 1)
             self.rule(known in (None, r.base_term), "Compact with another term")
             self.first, self.base_term = r.first_index, r.base_term
+            if self.first == self.next:
+                self.last_term = self.base_term
 
     def on_snap(self, r):
         self.marker = r
