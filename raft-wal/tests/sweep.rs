@@ -43,8 +43,9 @@ mod tally;
 
 use crate::damage::Family;
 use crate::harm::Harm;
-use crate::judge::Judge;
+use crate::judge::{Judge, Sight};
 use crate::page::Page;
+use crate::support::model::Model;
 use crate::support::sim::announce;
 
 #[global_allocator]
@@ -72,6 +73,11 @@ fn damage_gives_the_same_log_or_an_error_that_names_it_or_a_doubt_that_is_told()
         assert!(tally.ended(how) > 100, "{how}: {}", tally.ended(how));
     }
     assert!(tally.peak < judge::MEMORY_MAX, "{} bytes", tally.peak);
+    assert!(tally.slowest.as_secs() < 2, "an open took {:?}", tally.slowest);
+}
+
+fn sight(model: &Model, certain: bool) -> Sight {
+    Sight { model: model.clone(), certain, noted: Vec::new() }
 }
 
 /// The sweep can fail: a log that lies is found out.
@@ -82,17 +88,16 @@ fn a_log_that_came_back_shorter_or_was_refused_for_nothing_would_be_noticed() {
     let log = &logs[0];
     let nothing = Harm::default();
     let judge = Judge::new(log, &nothing, &log.disk);
-    assert!(judge.rule(Ok((log.last().clone(), true))).is_ok());
-    let shorter = log.states[log.states.len() - 2].clone();
-    assert!(judge.rule(Ok((shorter, false))).is_err());
+    assert!(judge.rule(Ok(sight(log.last(), true))).is_ok());
+    let shorter = &log.states[log.states.len() - 2];
+    assert!(judge.rule(Ok(sight(shorter, false))).is_err());
     // A frame that a mark promises: neither silence nor an error elsewhere will do.
     let catalogue = damage::Catalogue::new(log, &logs);
-    let frame = log.chart.segments[0].frames[3].clone();
-    let position = log.files[..log.chart.segments[0].file].iter().map(|f| f.bytes.len());
-    let position = position.sum::<usize>() + frame.at + 20;
+    let segment = &log.chart.segments[0];
+    let position = catalogue.position(segment.file, segment.frames[3].at + 20);
     let harm = catalogue.harm(Family::Bit, position as u64 * 8);
     let judge = Judge::new(log, &harm, &log.disk);
-    assert!(judge.rule(Ok((log.last().clone(), false))).is_err());
+    assert!(judge.rule(Ok(sight(log.last(), false))).is_err());
     let elsewhere = catalogue.harm(Family::Bit, (position as u64 + 600) * 8);
     let error = match support::sim::open(&elsewhere.disk(log, &log.disk), &log.options) {
         Ok((_, report)) => panic!("opened: {report}"),

@@ -1,6 +1,7 @@
 //! Every damage that is tried, numbered: a log, a family and a number name one for ever.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use fastrand::Rng;
 
@@ -104,17 +105,28 @@ pub(crate) struct Catalogue<'l> {
     swaps: Vec<(Sector, Sector)>,
     misplaced: Vec<(Sector, Sector)>,
     files: Vec<FileDamage>,
-    /// Bytes that somebody looks at, as ranges of positions in all files together.
-    used: Vec<std::ops::Range<usize>>,
+    /// The bytes that are damaged one by one: a position counts through these. All of the log, but
+    /// for files so large that most of them is as empty as the rest.
+    domain: Vec<(usize, Range<usize>)>,
+    /// Positions of bytes that somebody looks at.
+    used: Vec<Range<usize>>,
 }
+
+/// Larger files are not damaged in every byte.
+const WHOLE_MAX: usize = 64 << 10;
 
 impl<'l> Catalogue<'l> {
     pub(crate) fn new(log: &'l Log, logs: &[Log]) -> Self {
+        let domain = domain(log);
+        let inside = |s: &Sector| {
+            let touches = |r: &Range<usize>| r.start < s.at + s.size && s.at < r.end;
+            domain.iter().any(|(file, r)| *file == s.file && touches(r))
+        };
         let mut sectors = Vec::new();
         for size in [512, 4096] {
             for (file, f) in log.files.iter().enumerate() {
-                let all = (0..f.bytes.len()).step_by(size);
-                sectors.extend(all.map(|at| Sector { file, at, size }));
+                let all = (0..f.bytes.len()).step_by(size).map(|at| Sector { file, at, size });
+                sectors.extend(all.filter(inside));
             }
         }
         let now = |s: &Sector| bytes_of(&log.files[s.file].bytes, s);
@@ -140,27 +152,33 @@ impl<'l> Catalogue<'l> {
         }
         let mut used = Vec::new();
         let mut start = 0;
-        for (f, ranges) in log.files.iter().zip(&log.chart.used) {
-            used.extend(ranges.iter().map(|r| start + r.start..start + r.end));
-            start += f.bytes.len();
+        for (file, domain) in &domain {
+            for r in &log.chart.used[*file] {
+                let (from, to) = (r.start.max(domain.start), r.end.min(domain.end));
+                if from < to {
+                    used.push(start + from - domain.start..start + to - domain.start);
+                }
+            }
+            start += domain.len();
         }
         let files = file_damages(log, logs);
-        Self { log, sectors, stale, swaps, misplaced, files, used }
+        Self { log, sectors, stale, swaps, misplaced, files, domain, used }
     }
 
     /// How many damages of a family there are; pairs have no end.
     pub(crate) fn count(&self, family: Family) -> u64 {
+        let bytes: usize = self.domain.iter().map(|(_, r)| r.len()).sum();
         let n = match family {
-            Family::Bit => self.log.len() * 8,
-            Family::Byte => self.log.len() * 3,
-            Family::Cut => self.log.len(),
+            Family::Bit => bytes * 8,
+            Family::Byte => bytes * 3,
+            Family::Cut => bytes,
             Family::SectorZero => self.sectors.len(),
             Family::SectorNoise => self.sectors.len() * 4,
             Family::SectorStale => self.stale.len(),
             Family::SectorSwap => self.swaps.len(),
             Family::SectorMisplaced => self.misplaced.len(),
-            Family::Word32 => self.log.len() / 4 * ODD_32.len(),
-            Family::Word64 => self.log.len() / 8 * ODD_64.len(),
+            Family::Word32 => bytes / 4 * ODD_32.len(),
+            Family::Word64 => bytes / 8 * ODD_64.len(),
             Family::File => self.files.len(),
             Family::Pair => return u64::MAX,
         };
@@ -224,15 +242,27 @@ impl<'l> Catalogue<'l> {
         }
     }
 
-    /// File and offset of a position in all files together.
+    /// File and offset of a position.
     fn place(&self, mut position: usize) -> (usize, usize) {
-        for (file, f) in self.log.files.iter().enumerate() {
-            if position < f.bytes.len() {
-                return (file, position);
+        for (file, r) in &self.domain {
+            if position < r.len() {
+                return (*file, r.start + position);
             }
-            position -= f.bytes.len();
+            position -= r.len();
         }
-        unreachable!("a position in the log")
+        unreachable!("a position of the domain")
+    }
+
+    /// The position of a byte that is in the domain.
+    pub(crate) fn position(&self, file: usize, at: usize) -> usize {
+        let mut start = 0;
+        for (of, r) in &self.domain {
+            if *of == file && r.contains(&at) {
+                return start + at - r.start;
+            }
+            start += r.len();
+        }
+        unreachable!("a byte of the domain")
     }
 
     fn strike(&self, family: Family, number: u64, rng: &mut Rng, harm: &mut Harm) {
@@ -293,6 +323,24 @@ impl<'l> Catalogue<'l> {
     fn overwrite(&self, s: Sector, with: impl FnOnce(Sector) -> Vec<u8>, harm: &mut Harm) {
         harm.write(self.log, s.file, s.at, &with(s));
     }
+}
+
+/// What is damaged byte by byte: of a large file the sectors in use, one in 64 KiB, and the last.
+fn domain(log: &Log) -> Vec<(usize, Range<usize>)> {
+    let mut domain = Vec::new();
+    for (file, (f, used)) in log.files.iter().zip(&log.chart.used).enumerate() {
+        let len = f.bytes.len();
+        if len <= WHOLE_MAX {
+            domain.push((file, 0..len));
+            continue;
+        }
+        let looked_at = |at: usize| used.iter().any(|r| r.start < at + 512 && at < r.end);
+        let sectors = (0..len).step_by(512);
+        let sectors =
+            sectors.filter(|&at| looked_at(at) || at + 512 >= len || at.is_multiple_of(WHOLE_MAX));
+        domain.extend(sectors.map(|at| (file, at..at + 512)));
+    }
+    domain
 }
 
 fn flip(bytes: &mut [u8], at: usize, mask: u8) {

@@ -1,11 +1,13 @@
 //! One damaged log, opened in every way and compared with what must come of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use raft_vfs::SimVfs;
 use raft_wal::error::{Corrupt, CorruptKind};
-use raft_wal::{Error, ReadMode, ReadOnly, Status, TailPolicy, Verify, Wal, verify};
+use raft_wal::{
+    Error, ReadMode, ReadOnly, RecoveryReport, Status, TailPolicy, Verify, Wal, verify,
+};
 
 use crate::alloc::{self, Need};
 use crate::expect::{Case, Expect};
@@ -14,8 +16,31 @@ use crate::logs::Log;
 use crate::support::model::Model;
 use crate::support::sim::{DIR, open, read_all};
 
-/// What an open and the reads after it gave: the log and whether it is certain.
-type Seen = Result<(Model, bool), Error>;
+/// What an open and the reads after it gave.
+type Seen = Result<Sight, Error>;
+
+/// The log as it was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight {
+    pub(crate) model: Model,
+    /// Whether the report is certain that nothing is missing.
+    pub(crate) certain: bool,
+    /// Files that the report finds odd.
+    pub(crate) noted: Vec<PathBuf>,
+}
+
+impl Sight {
+    fn of(report: RecoveryReport, model: Model) -> Self {
+        let noted = report.notes.into_iter().map(|note| note.path).collect();
+        Self { model, certain: report.certain, noted }
+    }
+}
+
+/// Everything that an open gives, and the reads after it.
+fn read(opened: Result<(Wal<SimVfs>, RecoveryReport), Error>) -> Seen {
+    let (wal, report) = opened?;
+    Ok(Sight::of(report, read_all(&wal)?))
+}
 
 /// One way of looking.
 type Look<'a> = fn(&Judge<'a>) -> Result<&'static str, String>;
@@ -50,8 +75,8 @@ impl<'a> Judge<'a> {
 
     /// The case in words.
     pub(crate) fn describe(&self) -> String {
-        let opened = open(&self.disk(), &self.log.options);
-        let opened = opened.and_then(|(wal, report)| Ok((read_all(&wal)?, report)));
+        let opened = open(&self.disk(), &self.log.options)
+            .and_then(|(wal, report)| Ok((read_all(&wal)?, report)));
         let changed = self.harm.changed.iter().map(|c| {
             let now = c.now.as_ref().map(Vec::len);
             (&self.log.files[c.file].name, &c.within, now)
@@ -74,7 +99,7 @@ impl<'a> Judge<'a> {
         let begun = Instant::now();
         let opened = open(&disk, &self.log.options);
         let refused = opened.is_err();
-        let seen = opened.and_then(|(wal, report)| Ok((read_all(&wal)?, report.certain)));
+        let seen = read(opened);
         let (need, took) = (alloc::since(before), begun.elapsed());
         if refused && !self.harm.is_on(self.log, &disk) {
             return Err("a refused open changed the disk".to_owned());
@@ -84,32 +109,37 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether what was seen is what must come of the damage.
-    pub(crate) fn rule(&self, seen: Seen) -> Result<&'static str, String> {
+    pub(crate) fn rule(&self, seen: Result<Sight, Error>) -> Result<&'static str, String> {
         let named = |e: &Error| self.named(e).map_err(|why| format!("{why}: {e}"));
         match (&self.expect, seen) {
-            (Expect::Slack, Ok((got, certain))) => {
-                if self.log.certain && !certain && !self.case.may_be_begun() {
+            (Expect::Slack, Ok(got)) => {
+                if self.log.certain && !got.certain && !self.case.may_be_begun() {
                     return Err("in doubt for nothing".to_owned());
                 }
-                self.same(&got).map(|()| "slack: the same")
+                self.same(&got.model).map(|()| "slack: the same")
             }
-            (Expect::Copy, Ok((got, _))) => self.same(&got).map(|()| "a copy: the same"),
-            (Expect::Names, Ok((got, _))) => self.same(&got).map(|()| "names: the same"),
+            (Expect::Copy, Ok(got)) => {
+                self.same(&got.model)?;
+                let paths = self.harm.changed.iter().map(|c| &self.log.paths[c.file]);
+                let noted = paths.into_iter().any(|path| got.noted.contains(path));
+                Ok(if noted { "a copy: the same, and noted" } else { "a copy: the same" })
+            }
+            (Expect::Names, Ok(got)) => self.same(&got.model).map(|()| "names: the same"),
             (Expect::Names, Err(e)) => named(&e).map(|()| "names: refused by name"),
             (Expect::Sealed, Err(e)) => named(&e).map(|()| "sealed: refused by name"),
             (Expect::Evidenced, Err(e)) => named(&e).map(|()| "evidenced: refused by name"),
-            (&Expect::Ambiguous(state, raised), Ok((got, certain))) => {
-                if certain {
-                    return Err(format!("certain of {got:?}"));
-                }
-                self.earlier(&got, state, raised).map(|()| "ambiguous: an earlier state, said so")
+            (Expect::Ambiguous(..), Ok(got)) if got.certain => Err(format!("certain of {got:?}")),
+            (&Expect::Ambiguous(state, raised), Ok(got)) => {
+                let earlier = self.earlier(&got.model, state, raised);
+                earlier.map(|()| "ambiguous: an earlier state, said so")
             }
-            (&Expect::DoubleFault(state, raised), Ok((got, _))) => {
-                self.earlier(&got, state, raised).map(|()| "double fault: an earlier state")
+            (&Expect::DoubleFault(state, raised), Ok(got)) => {
+                let earlier = self.earlier(&got.model, state, raised);
+                earlier.map(|()| "double fault: an earlier state")
             }
             // Bytes that moved may be evidence of another time.
             (_, Err(e)) if self.harm.moved => named(&e).map(|()| "moved: refused by name"),
-            (_, Ok((got, _))) => Err(format!("SILENT: {got:?}")),
+            (_, Ok(got)) => Err(format!("SILENT: {:?}", got.model)),
             (_, Err(e)) => Err(format!("REFUSED: {e}")),
         }
     }
@@ -216,9 +246,9 @@ impl<'a> Judge<'a> {
         let disk = self.disk();
         let opened = open(&disk, &options);
         let late = opened.is_ok();
-        let seen = opened.and_then(|(wal, report)| Ok((read_all(&wal)?, report.certain)));
+        let seen = read(opened);
         match (&self.expect, &seen) {
-            (Expect::Sealed, Ok((got, _))) if got == self.log.last() => {
+            (Expect::Sealed, Ok(got)) if got.model == *self.log.last() => {
                 Ok("by tail: the damage is not read")
             }
             (_, Err(_)) if late => self.rule(seen).map(|_| "by tail: found on reading"),
@@ -242,11 +272,7 @@ impl<'a> Judge<'a> {
                 }
             }
             Err(e) => self.rule(Err(e)).map(|_| "refusing doubt: refused by name"),
-            Ok((wal, report)) => {
-                let certain = report.certain;
-                let seen = read_all(&wal).map(|got| (got, certain));
-                self.rule(seen).map(|_| "refusing doubt: as expected")
-            }
+            opened => self.rule(read(opened)).map(|_| "refusing doubt: as expected"),
         };
         if refused && !self.harm.is_on(self.log, &disk) {
             return Err("a refused open changed the disk".to_owned());
@@ -257,7 +283,7 @@ impl<'a> Judge<'a> {
     fn read_only(&self) -> Result<&'static str, String> {
         let disk = self.disk();
         let seen = ReadOnly::open(disk.clone(), DIR, &self.log.options);
-        let seen = seen.and_then(|(log, report)| Ok((model_of(&log)?, report.certain)));
+        let seen = seen.and_then(|(log, report)| Ok(Sight::of(report, model_of(&log)?)));
         if !self.harm.is_on(self.log, &disk) {
             return Err("a reader changed the disk".to_owned());
         }

@@ -70,11 +70,6 @@ impl Log {
     pub(crate) fn file(&self, name: &str) -> Option<usize> {
         self.files.iter().position(|f| f.name == name)
     }
-
-    /// Bytes of all files together.
-    pub(crate) fn len(&self) -> usize {
-        self.files.iter().map(|f| f.bytes.len()).sum()
-    }
 }
 
 type Write = fn(&mut History<'_>);
@@ -89,7 +84,7 @@ pub(crate) const RECORD_MAX: u64 = 64 << 10;
 
 /// Writes all of them.
 pub(crate) fn all(page: &Page) -> Vec<Log> {
-    let kinds: [(&'static str, Options, Write); 11] = [
+    let kinds: [(&'static str, Options, Write); 13] = [
         ("one-segment", small(), one_segment),
         ("sealed-and-tail", small(), sealed_and_tail),
         ("truncated", small(), truncated),
@@ -101,6 +96,8 @@ pub(crate) fn all(page: &Page) -> Vec<Log> {
         ("eras", small(), eras),
         ("values-padded", small().align(512), values_padded),
         ("installed", small(), installed),
+        ("recycled", small(), recycled),
+        ("released", small().segment_bytes((1 << 20) + (32 << 10)), released),
     ];
     let log = |(n, (name, options, write))| Log::of(name, page, 100 + n, options, write);
     (0_u64..).zip(kinds).map(log).collect()
@@ -247,5 +244,32 @@ fn installed(h: &mut History<'_>) {
     h.save(&install.with_hard_state(state(4, 0, 99)));
     h.save(&entries(102, 2, 5, 40).with_hard_state(state(5, 2, 101)));
     h.fill_until(3, 5, 700);
+    h.idle();
+}
+
+/// Segments written into files of removed ones, whose frames stand behind the new ones.
+fn recycled(h: &mut History<'_>) {
+    h.save(&entries(1, 3, 1, 100).with_hard_state(state(1, 1, 0)));
+    h.fill_until(4, 1, 600);
+    let next = h.log().next();
+    h.save(&Batch::of_hard_state(state(1, 1, next - 2)));
+    h.compact(next - 1);
+    h.fill_until(6, 1, 400);
+    let next = h.log().next();
+    h.save(&entries(next, 1, 1, 50).with_hard_state(state(2, 3, next - 1)));
+    h.save(&entries(next + 1, 1, 2, 20));
+    h.put(&entries(next + 2, 1, 2, 20));
+    h.idle();
+}
+
+/// A process that was killed left most of its segment empty, and the next one cut that off.
+fn released(h: &mut History<'_>) {
+    h.save(&entries(1, 3, 1, 100).with_hard_state(state(1, 1, 0)));
+    h.save(&entries(4, 3, 1, 100).with_hard_state(state(1, 1, 2)));
+    h.put(&entries(7, 1, 1, 100));
+    h.restart();
+    h.save(&entries(8, 3, 2, 100).with_hard_state(state(2, 2, 6)));
+    h.restart();
+    h.save(&entries(11, 1, 2, 100));
     h.idle();
 }

@@ -17,6 +17,8 @@ use crate::tally::Tally;
 const SLICE: u64 = 3_000;
 /// How many pairs of each log a full run has.
 const PAIRS: u64 = 100_000;
+/// A log with more bytes than this takes as long as ten others.
+const LARGE: usize = 1 << 20;
 /// Cases that one worker takes at once.
 const SHARE: u64 = 20_000;
 
@@ -35,17 +37,19 @@ enum Numbers {
 fn shares(catalogues: &[Catalogue<'_>], full: bool, seed: u64) -> Vec<Share> {
     let mut shares = Vec::new();
     for (log, catalogue) in catalogues.iter().enumerate() {
+        let large = catalogue.log.files.iter().map(|f| f.bytes.len()).sum::<usize>() > LARGE;
+        let (slice, pairs) = if large { (SLICE / 10, PAIRS / 10) } else { (SLICE, PAIRS) };
         for family in Family::ALL {
             let count = catalogue.count(family);
             let all = if full { count.min(u64::MAX - 1) } else { 0 };
-            let all = if family == Family::Pair { all.min(PAIRS) } else { all };
-            if full || count <= SLICE {
+            let all = if family == Family::Pair { all.min(pairs) } else { all };
+            if full || count <= slice {
                 let all = if full { all } else { count };
                 let ranges = (0..all).step_by(SHARE as usize).map(|at| at..(at + SHARE).min(all));
                 shares.extend(ranges.map(|r| Share { log, family, numbers: Numbers::All(r) }));
             } else {
                 let seed = seed ^ (log as u64) << 32 ^ (family as u64) << 48;
-                let numbers = Numbers::Drawn { seed, many: SLICE };
+                let numbers = Numbers::Drawn { seed, many: slice };
                 shares.push(Share { log, family, numbers });
             }
         }
