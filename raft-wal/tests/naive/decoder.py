@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 sys.dont_write_bytecode = True  # The directory belongs to the sources.
 
-from blocks import (CLEAN, FIRST_FRAME, RESET, SEAL, Segment, Verdict,  # noqa: E402
+from blocks import (CLEAN, FIRST_FRAME, PAGE, RESET, SEAL, Segment, Verdict,  # noqa: E402
                     index_file, read, read_ident, show)
 
 
@@ -222,7 +222,7 @@ class Log:
             return {"verdict": "sealed"}
         clean = any(m.flags & CLEAN and m.durable_to == h.p for m in h.marks)
         started_later = self.slot is not None and self.slot.start_seq > h.seq
-        begun = any(any(u.data[FIRST_FRAME:u.limit]) for u in self.unstarted)
+        begun = any(any(u.data[FIRST_FRAME:FIRST_FRAME + PAGE]) for u in self.unstarted)
         if clean and not started_later and not begun:
             return {"verdict": "closed"}
         if h.promise_above(h.p, last.batch_seq + 1):
