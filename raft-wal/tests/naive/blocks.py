@@ -23,7 +23,8 @@ ORDER = ["Base", "Metadata", "Blob", "Compact", "Snap", "Reset", "Truncate", "St
 
 
 class Verdict(Exception):
-    """Why a log is refused: `damage`, `unsupported` or `foreign`; the file; a bad frame's place."""
+    """Why a log is refused: `damage`, `unsupported` or `foreign`; the file, unless entries are gone
+    with theirs; the place, if it is a bad frame's."""
 
     def __init__(self, verdict, file, why, at=None):
         super().__init__(why)

@@ -280,13 +280,16 @@ class Log:
         entries = {}
         for seg, frames in self.live:
             self.log = Replay(seg, entries, seg is self.h)
+            if seg is self.h and entries:
+                if list(entries) != list(range(min(entries), self.log.next)):
+                    raise Verdict("damage", None, "entries are missing before the newest segment")
             for f in frames:
                 self.log.apply(f)
         self.state = SimpleNamespace(**vars(self.log.state))
         for index in [i for i in entries if i < self.log.first]:
             del entries[index]
         if list(entries) != list(range(self.log.first, self.log.next)):
-            raise self.h.bad("entries are missing")
+            raise Verdict("damage", None, "entries are missing")
 
     def term_and_vote(self):
         """Step 11."""

@@ -156,11 +156,14 @@ fn contents(c: &Contents<'_>) -> Vec<String> {
     out.into_iter().map(|l| l.0).collect()
 }
 
-/// A log that is refused: why, the file, and where the bad frame is, if it is one.
+/// A log that is refused: why, the file, and where the bad frame is, if it is one. Which file the
+/// entries of a gap were in, nobody knows.
 fn refused(e: &Error) -> String {
+    let gap = matches!(e, Error::Corrupt(c) if c.kind == CorruptKind::Gap);
     let line = |verdict, path: &Path, at| {
-        let file = path.strip_prefix(DIR).unwrap_or(path).display();
-        Line::text("verdict", verdict).and_text("file", file).and("at", or_null::<u64>(at)).0
+        let file = format!("\"{}\"", path.strip_prefix(DIR).unwrap_or(path).display());
+        let file = if gap { "null" } else { &file };
+        Line::text("verdict", verdict).and("file", file).and("at", or_null::<u64>(at)).0
     };
     match e {
         Error::Corrupt(c) => {
