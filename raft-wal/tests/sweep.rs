@@ -10,6 +10,7 @@
 //! | variable | |
 //! |---|---|
 //! | `RAFT_WAL_SWEEP=full` | everything there is, instead of a slice of it |
+//! | `RAFT_WAL_SWEEP_LOG=name` | only this log |
 //! | `RAFT_WAL_SEED=S` | another slice |
 //! | `RAFT_WAL_SWEEP_CASE="log family number"` | one case again, as a failure names it |
 
@@ -68,12 +69,16 @@ fn damage_gives_the_same_log_or_an_error_that_names_it_or_a_doubt_that_is_told()
     }
     assert_eq!(tally.failed, 0, "\n{}", tally.failures.join("\n"));
     assert_eq!(tally.panics, 0);
+    assert!(tally.peak < judge::MEMORY_MAX, "{} bytes", tally.peak);
+    // Milliseconds; the rest is for a machine that does other things.
+    assert!(tally.slowest.as_secs() < 10, "an open took {:?}", tally.slowest);
+    if std::env::var_os("RAFT_WAL_SWEEP_LOG").is_some() {
+        return;
+    }
     assert!(tally.cases > 100_000, "{} cases", tally.cases);
     for how in ["slack", "a copy", "sealed", "evidenced", "ambiguous", "names: refused"] {
         assert!(tally.ended(how) > 100, "{how}: {}", tally.ended(how));
     }
-    assert!(tally.peak < judge::MEMORY_MAX, "{} bytes", tally.peak);
-    assert!(tally.slowest.as_secs() < 2, "an open took {:?}", tally.slowest);
 }
 
 fn sight(model: &Model, certain: bool) -> Sight {

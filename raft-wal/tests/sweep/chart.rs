@@ -81,6 +81,8 @@ pub(crate) struct Chart {
 
 /// The header of a segment and its two copies, each with the rest of its mark.
 pub(crate) const COPIES: [Range<usize>; 3] = [0..128, 4096..4352, 8192..8448];
+/// Where a segment's frames begin.
+pub(crate) const FIRST_FRAME: usize = 12288;
 /// The two copies of the identity.
 pub(crate) const IDENTITIES: [Range<usize>; 2] = [0..128, 4096..4224];
 /// The HEAD slots.

@@ -4,7 +4,10 @@
 
 use std::ops::Range;
 
-use crate::chart::{COPIES, FrameInfo, IDENTITIES, MarkInfo, SLOTS, Seg, Slot, is_index};
+use crate::chart::{
+    COPIES, FIRST_FRAME, FrameInfo, IDENTITIES, MarkInfo, SLOTS, Seg, Slot, is_index,
+    segment_number,
+};
 use crate::harm::Harm;
 use crate::logs::Log;
 use crate::page::is_sealed;
@@ -253,29 +256,33 @@ impl<'a> Case<'a> {
         ((term, vote) != (held.term, held.vote)).then_some((term, vote))
     }
 
-    /// Every place that an error may name: whatever was hit and is looked at, files that are gone,
-    /// and files that have the wrong name.
-    pub(crate) fn places(&self) -> Vec<Place> {
+    /// Every place that an error may name: the copies of a header at the beginning of the file, the
+    /// first frame that was hit or, for who reads entry by entry, any of them; where a file ends;
+    /// and files that are gone or have another name.
+    pub(crate) fn places(&self, any_frame: bool) -> Vec<Place> {
         let mut places = Vec::new();
         let mut add = |file: &str, bytes| places.push(Place { file: file.to_owned(), bytes });
         for c in &self.harm.changed {
             let name = &self.log.files[c.file].name;
             let was = self.log.files[c.file].bytes.len();
-            let Some(now) = &c.now else {
-                add(name, None);
-                continue;
+            let now = match &c.now {
+                Some(now) if !self.harm.names => now,
+                _ => {
+                    add(name, None);
+                    continue;
+                }
             };
-            if self.harm.names {
-                add(name, None);
-                continue;
+            let hit = self.log.chart.used[c.file].iter().filter(|r| self.hit(c.file, r));
+            let (frames, copies): (Vec<_>, Vec<_>) =
+                hit.partition(|r| r.start >= FIRST_FRAME && segment_number(name).is_some());
+            if !copies.is_empty() {
+                add(name, Some(0..1));
             }
-            for range in self.log.chart.used[c.file].iter().filter(|r| self.hit(c.file, r)) {
-                // A copy of a header is a copy of what stands at the beginning of the file.
-                let copy = COPIES.contains(range) || IDENTITIES.contains(range);
-                add(name, Some(if copy { 0..range.end } else { range.clone() }));
+            for frame in frames.into_iter().take(if any_frame { usize::MAX } else { 1 }) {
+                add(name, Some(frame.clone()));
             }
             if now.len() < was {
-                add(name, Some(now.len()..was));
+                add(name, Some(now.len()..now.len() + 1));
             }
         }
         for (name, _) in &self.harm.added {
@@ -288,14 +295,24 @@ impl<'a> Case<'a> {
     pub(crate) fn may_be_begun(&self) -> bool {
         let is_new = |s: &&Seg| s.base.is_none();
         let mut new = self.log.chart.segments.iter().filter(is_new);
-        let begun = new.any(|s| self.hit(s.file, &(COPIES[2].start + 4096..s.capacity)));
+        let begun = new.any(|s| self.hit(s.file, &(FIRST_FRAME..s.capacity)));
         begun || !self.harm.added.is_empty()
     }
 
     /// Files that sound evidence may miss although they were not touched: where the first frame of
     /// a segment is lost, what stood before it may have been removed long ago.
     pub(crate) fn may_be_missed(&self) -> bool {
-        let lost = |s: &Seg| s.frames.first().is_some_and(|f| self.frame_hit(s, f));
-        self.log.chart.segments.iter().any(lost)
+        self.log.chart.segments.iter().any(|s| self.has_lost_its_start(s))
+    }
+
+    /// Whether the segment before one that lost its first frame, and all that vouched for it, may
+    /// seem to be the newest: it may have been cut short as a closed one.
+    pub(crate) fn may_be_blamed(&self) -> bool {
+        let mut there = self.log.chart.segments.iter().filter(|s| self.is_there(s.seq));
+        there.any(|s| self.has_lost_its_start(s))
+    }
+
+    fn has_lost_its_start(&self, s: &Seg) -> bool {
+        s.frames.first().is_some_and(|f| self.frame_hit(s, f))
     }
 }

@@ -1,6 +1,7 @@
 //! One damaged log, opened in every way and compared with what must come of it.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use raft_vfs::SimVfs;
@@ -10,14 +11,15 @@ use raft_wal::{
 };
 
 use crate::alloc::{self, Need};
-use crate::expect::{Case, Expect};
+use crate::chart::Seg;
+use crate::expect::{Case, Expect, Place};
 use crate::harm::Harm;
 use crate::logs::Log;
 use crate::support::model::Model;
 use crate::support::sim::{DIR, open, read_all};
 
 /// What an open and the reads after it gave.
-type Seen = Result<Sight, Error>;
+pub(crate) type Seen = Result<Sight, Error>;
 
 /// The log as it was seen.
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ impl<'a> Judge<'a> {
         });
         let changed: Vec<_> = changed.collect();
         let added: Vec<_> = self.harm.added.iter().map(|(name, _)| name).collect();
-        let (expect, places) = (&self.expect, self.case.places());
+        let (expect, places) = (&self.expect, self.case.places(true));
         let head = format!("{changed:?} {added:?}\nexpected {expect:?} at {places:?}");
         let chart = format!("{:#?}", self.log.chart);
         match opened {
@@ -109,8 +111,12 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether what was seen is what must come of the damage.
-    pub(crate) fn rule(&self, seen: Result<Sight, Error>) -> Result<&'static str, String> {
-        let named = |e: &Error| self.named(e).map_err(|why| format!("{why}: {e}"));
+    pub(crate) fn rule(&self, seen: Seen) -> Result<&'static str, String> {
+        self.rule_among(seen, &self.case.places(false))
+    }
+
+    fn rule_among(&self, seen: Seen, places: &[Place]) -> Result<&'static str, String> {
+        let named = |e: &Error| self.named_among(e, places).map_err(|why| format!("{why}: {e}"));
         match (&self.expect, seen) {
             (Expect::Slack, Ok(got)) => {
                 if self.log.certain && !got.certain && !self.case.may_be_begun() {
@@ -170,29 +176,31 @@ impl<'a> Judge<'a> {
 
     /// Whether an error is typed, names a place that was damaged, and says so in words.
     fn named(&self, e: &Error) -> Result<(), String> {
-        let places = self.case.places();
-        let at = |path: &Path| path.strip_prefix(DIR).map(|p| p.to_string_lossy().into_owned());
-        let whole = |path: &Path| {
-            let name = at(path).unwrap_or_default();
-            let ident = places.iter().any(|p| p.file == "IDENT" && p.bytes.is_none());
-            ident || places.iter().any(|p| p.file == name && p.bytes.is_none())
-        };
-        let path = match e {
-            Error::Corrupt(c) if self.places_have(c) => &c.path,
-            Error::Corrupt(c) if whole(&c.path) => &c.path,
-            Error::IdentityMismatch { path, .. } | Error::Unsupported { path, .. }
-                if self.harm.names && whole(path) =>
-            {
-                path
+        self.named_among(e, &self.case.places(false))
+    }
+
+    fn named_among(&self, e: &Error, places: &[Place]) -> Result<(), String> {
+        let (path, offset) = match e {
+            Error::Corrupt(c) => (c.path.clone(), Some(c.offset)),
+            Error::IdentityMismatch { path, .. } | Error::Unsupported { path, .. } => {
+                (path.clone(), None)
             }
-            Error::IdentMissing { dir, .. } if whole(&dir.join("IDENT")) => dir,
-            _ => return Err(format!("UNNAMED: the damage is at {places:?}")),
+            Error::IdentMissing { dir, .. } => (dir.join("IDENT"), None),
+            _ => return Err("UNNAMED: not an error of a file".to_owned()),
         };
-        let text = e.to_string();
-        let offset = match e {
-            Error::Corrupt(c) => format!("+{}", c.offset),
-            _ => String::new(),
+        let name = path.strip_prefix(DIR).map(|p| p.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        let here = |p: &Place| {
+            let inside = |r: &Range<usize>| offset.is_some_and(|at| r.contains(&(at as usize)));
+            p.file == name && p.bytes.as_ref().is_none_or(inside)
         };
+        // Who has the IDENT of another log finds everything else to be foreign.
+        let foreign = self.harm.names && places.iter().any(|p| p.file == "IDENT");
+        let other = matches!(e, Error::Corrupt(c) if self.may_be_named(c, &name));
+        if !(foreign || other || places.iter().any(here)) {
+            return Err(format!("UNNAMED: the damage is at {places:?}"));
+        }
+        let (text, offset) = (e.to_string(), offset.map_or(String::new(), |at| format!("+{at}")));
         if text.contains(&format!("{}{offset}", path.display())) && !text.contains('\n') {
             Ok(())
         } else {
@@ -200,16 +208,15 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether a finding names a damaged place.
-    fn places_have(&self, c: &Corrupt) -> bool {
-        let name = c.path.strip_prefix(DIR).map(|p| p.to_string_lossy().into_owned());
-        let Ok(name) = name else { return false };
-        let offset = c.offset as usize;
-        if c.kind == CorruptKind::MissingSegment && self.case.may_be_missed() {
-            return self.log.file(&name).is_none();
+    /// Whether a finding names a file that was not touched, for want of what vouched for another.
+    fn may_be_named(&self, c: &Corrupt, name: &str) -> bool {
+        let cut = |s: &Seg| self.log.files[s.file].bytes.len() < s.capacity;
+        let named = self.log.chart.segments.iter().find(|s| self.log.files[s.file].name == name);
+        match c.kind {
+            CorruptKind::MissingSegment => self.case.may_be_missed() && named.is_none(),
+            CorruptKind::Length => self.case.may_be_blamed() && named.is_some_and(cut),
+            _ => false,
         }
-        let here = |bytes: &std::ops::Range<usize>| bytes.contains(&offset);
-        self.case.places().iter().any(|p| p.file == name && p.bytes.as_ref().is_none_or(here))
     }
 
     /// Other ways of looking at the same damage; what each gave.
@@ -247,13 +254,16 @@ impl<'a> Judge<'a> {
         let opened = open(&disk, &options);
         let late = opened.is_ok();
         let seen = read(opened);
+        let places = self.case.places(true);
         match (&self.expect, &seen) {
             (Expect::Sealed, Ok(got)) if got.model == *self.log.last() => {
                 Ok("by tail: the damage is not read")
             }
-            (_, Err(_)) if late => self.rule(seen).map(|_| "by tail: found on reading"),
-            (_, Err(_)) => self.rule(seen).map(|_| "by tail: refused by name"),
-            (_, Ok(_)) => self.rule(seen).map(|_| "by tail: as expected"),
+            (_, Err(_)) if late => {
+                self.rule_among(seen, &places).map(|_| "by tail: found on reading")
+            }
+            (_, Err(_)) => self.rule_among(seen, &places).map(|_| "by tail: refused by name"),
+            (_, Ok(_)) => self.rule_among(seen, &places).map(|_| "by tail: as expected"),
         }
     }
 

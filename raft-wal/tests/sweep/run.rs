@@ -61,8 +61,10 @@ fn shares(catalogues: &[Catalogue<'_>], full: bool, seed: u64) -> Vec<Share> {
 pub(crate) fn sweep(logs: &[Log]) -> Tally {
     let full = std::env::var("RAFT_WAL_SWEEP").is_ok_and(|v| v == "full");
     let seed = std::env::var("RAFT_WAL_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    let only = std::env::var("RAFT_WAL_SWEEP_LOG").ok();
     let catalogues: Vec<_> = logs.iter().map(|log| Catalogue::new(log, logs)).collect();
-    let shares = shares(&catalogues, full, seed);
+    let mut shares = shares(&catalogues, full, seed);
+    shares.retain(|share| only.as_ref().is_none_or(|name| name == logs[share.log].name));
     let (next, total) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(2));
     std::thread::scope(|scope| {
