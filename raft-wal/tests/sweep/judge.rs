@@ -112,11 +112,14 @@ impl<'a> Judge<'a> {
 
     /// Whether what was seen is what must come of the damage.
     pub(crate) fn rule(&self, seen: Seen) -> Result<&'static str, String> {
-        self.rule_among(seen, &self.case.places(false))
+        self.rule_by(seen, false)
     }
 
-    fn rule_among(&self, seen: Seen, places: &[Place]) -> Result<&'static str, String> {
-        let named = |e: &Error| self.named_among(e, places).map_err(|why| format!("{why}: {e}"));
+    /// The same for who reads entry by entry, and meets `any_frame` first.
+    fn rule_by(&self, seen: Seen, any_frame: bool) -> Result<&'static str, String> {
+        let named = |e: &Error| {
+            self.named_among(e, &self.case.places(any_frame)).map_err(|why| format!("{why}: {e}"))
+        };
         match (&self.expect, seen) {
             (Expect::Slack, Ok(got)) => {
                 if self.log.certain && !got.certain && !self.case.may_be_begun() {
@@ -254,16 +257,13 @@ impl<'a> Judge<'a> {
         let opened = open(&disk, &options);
         let late = opened.is_ok();
         let seen = read(opened);
-        let places = self.case.places(true);
         match (&self.expect, &seen) {
             (Expect::Sealed, Ok(got)) if got.model == *self.log.last() => {
                 Ok("by tail: the damage is not read")
             }
-            (_, Err(_)) if late => {
-                self.rule_among(seen, &places).map(|_| "by tail: found on reading")
-            }
-            (_, Err(_)) => self.rule_among(seen, &places).map(|_| "by tail: refused by name"),
-            (_, Ok(_)) => self.rule_among(seen, &places).map(|_| "by tail: as expected"),
+            (_, Err(_)) if late => self.rule_by(seen, true).map(|_| "by tail: found on reading"),
+            (_, Err(_)) => self.rule_by(seen, true).map(|_| "by tail: refused by name"),
+            (_, Ok(_)) => self.rule_by(seen, true).map(|_| "by tail: as expected"),
         }
     }
 

@@ -27,6 +27,8 @@ struct Share {
     log: usize,
     family: Family,
     numbers: Numbers,
+    /// One in so many is looked at in every other way too.
+    sample: u64,
 }
 
 enum Numbers {
@@ -37,6 +39,7 @@ enum Numbers {
 fn shares(catalogues: &[Catalogue<'_>], full: bool, seed: u64) -> Vec<Share> {
     let mut shares = Vec::new();
     for (log, catalogue) in catalogues.iter().enumerate() {
+        let sample = if full { 64 } else { 16 };
         let large = catalogue.log.files.iter().map(|f| f.bytes.len()).sum::<usize>() > LARGE;
         let (slice, pairs) = if large { (SLICE / 10, PAIRS / 10) } else { (SLICE, PAIRS) };
         for family in Family::ALL {
@@ -46,11 +49,16 @@ fn shares(catalogues: &[Catalogue<'_>], full: bool, seed: u64) -> Vec<Share> {
             if full || count <= slice {
                 let all = if full { all } else { count };
                 let ranges = (0..all).step_by(SHARE as usize).map(|at| at..(at + SHARE).min(all));
-                shares.extend(ranges.map(|r| Share { log, family, numbers: Numbers::All(r) }));
+                shares.extend(ranges.map(|r| Share {
+                    log,
+                    family,
+                    numbers: Numbers::All(r),
+                    sample,
+                }));
             } else {
                 let seed = seed ^ (log as u64) << 32 ^ (family as u64) << 48;
                 let numbers = Numbers::Drawn { seed, many: slice };
-                shares.push(Share { log, family, numbers });
+                shares.push(Share { log, family, numbers, sample });
             }
         }
     }
@@ -93,28 +101,28 @@ fn run(share: &Share, catalogue: &Catalogue<'_>, disk: &SimVfs, tally: &mut Tall
     match &share.numbers {
         Numbers::All(range) => {
             for number in range.clone() {
-                one(catalogue, share.family, number, disk, tally);
+                one(catalogue, share, number, disk, tally);
             }
         }
         Numbers::Drawn { seed, many } => {
             let mut rng = Rng::with_seed(*seed);
             for _ in 0..*many {
                 let number = catalogue.draw(share.family, &mut rng);
-                one(catalogue, share.family, number, disk, tally);
+                one(catalogue, share, number, disk, tally);
             }
         }
     }
 }
 
-/// One case in 16 is looked at in every other way too.
-fn is_sampled(number: u64) -> bool {
-    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60 == 0
+/// Whether a case is one of the sample, which is one in `sample`.
+fn is_sampled(number: u64, sample: u64) -> bool {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).is_multiple_of(sample)
 }
 
 /// One case, and on a sample of them all that can be looked at.
-fn one(c: &Catalogue<'_>, family: Family, number: u64, disk: &SimVfs, tally: &mut Tally) {
-    let (log, replay) =
-        (c.log, format!("RAFT_WAL_SWEEP_CASE='{} {family:?} {number}'", c.log.name));
+fn one(c: &Catalogue<'_>, share: &Share, number: u64, disk: &SimVfs, tally: &mut Tally) {
+    let (family, sample) = (share.family, share.sample);
+    let log = c.log;
     let harm = c.harm(family, number);
     if harm.is_nothing(log) {
         tally.idle += 1;
@@ -123,25 +131,26 @@ fn one(c: &Catalogue<'_>, family: Family, number: u64, disk: &SimVfs, tally: &mu
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let judge = Judge::new(log, &harm, disk);
         let ruling = judge.open().map_err(|why| format!("{why}; expected {:?}", judge.expect));
-        let looks = if is_sampled(number) || family == Family::File {
+        let looks = if is_sampled(number, sample) || family == Family::File {
             judge.look_otherwise().map_err(|why| format!("{why}; expected {:?}", judge.expect))
         } else {
             Ok(Vec::new())
         };
         (ruling, looks)
     }));
+    let replay = || format!("replay: RAFT_WAL_SWEEP_CASE='{} {family:?} {number}'", log.name);
     let Ok((ruling, looks)) = judged else {
         tally.panics += 1;
-        tally.fail(format!("PANIC; replay: {replay}"));
+        tally.fail(format!("PANIC; {}", replay()));
         return;
     };
     match ruling {
         Ok(ruling) => tally.count(log.name, family, &ruling),
-        Err(why) => tally.fail(format!("{why}\n  replay: {replay}")),
+        Err(why) => tally.fail(format!("{why}\n  {}", replay())),
     }
     match looks {
         Ok(looks) => looks.into_iter().for_each(|look| *tally.looks.entry(look).or_default() += 1),
-        Err(why) => tally.fail(format!("{why}\n  replay: {replay}")),
+        Err(why) => tally.fail(format!("{why}\n  {}", replay())),
     }
 }
 
