@@ -245,7 +245,7 @@ fn resealed(seed: u64, logs: &Logs) -> (String, SimVfs) {
 #[test]
 fn where_checksums_are_right_both_readers_keep_the_same_rules() {
     let sound = many_sound();
-    let (seeds, many) = seeds(600);
+    let (seeds, many) = seeds(800);
     let logs = seeds.map(|seed| resealed(seed, &sound));
     if let Some(c) = compare("changed frames with right checksums", logs)
         && many

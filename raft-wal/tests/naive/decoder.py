@@ -281,14 +281,14 @@ class Log:
         for seg, frames in self.live:
             self.log = Replay(seg, entries, seg is self.h)
             if seg is self.h and entries:
-                if list(entries) != list(range(min(entries), self.log.next)):
+                if not are_dense(entries, min(entries), self.log.next):
                     raise Verdict("damage", None, "entries are missing before the newest segment")
             for f in frames:
                 self.log.apply(f)
         self.state = SimpleNamespace(**vars(self.log.state))
         for index in [i for i in entries if i < self.log.first]:
             del entries[index]
-        if list(entries) != list(range(self.log.first, self.log.next)):
+        if not are_dense(entries, self.log.first, self.log.next):
             raise Verdict("damage", None, "entries are missing")
 
     def term_and_vote(self):
@@ -361,6 +361,11 @@ class Log:
             line = {"entry": index, "term": r.term, "kind": r.kind, "data": r.data.hex()}
             self.lines.append(line)
         self.lines.append({"segments": len(self.live)})
+
+
+def are_dense(entries, first, after):
+    """Whether the entries are exactly those from `first` up to `after`."""
+    return after - first == len(entries) and all(first <= i < after for i in entries)
 
 
 def record_line(r):

@@ -1,6 +1,7 @@
 //! Bytes changed under checksums that are right again: what is left to judge a log by are the rules.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use fastrand::Rng;
 use raft_vfs::SimVfs;
@@ -14,7 +15,8 @@ use raft_wal::scan::Frame;
 use crate::support::lab::frames;
 use crate::support::sim::{segment_path, segments};
 
-/// Where a Base says what its predecessor's last frame is.
+/// A Base's data in its record, and where it says what its predecessor's last frame is.
+const BASE: Range<u64> = 12..148;
 const PREV_SEGMENT: usize = 12;
 const PREV_CHAIN: usize = 24;
 const PREV_END: usize = 36;
@@ -30,11 +32,21 @@ pub(crate) fn change(rng: &mut Rng, disk: &SimVfs) -> Option<String> {
     }
     let places: Vec<_> =
         all.iter().flat_map(|(seq, fs)| (0..fs.len()).map(move |i| (*seq, i))).collect();
-    let &(seq, nth) = rng.choice(&places)?;
+    let &(seq, mut nth) = rng.choice(&places)?;
+    let in_base = rng.u8(..3) == 0;
+    if in_base {
+        nth = 0;
+    }
     let (from, to) = (all[&seq][nth].offset, all[&seq][nth].end);
-    // The header, or the beginning of the body, where control records are, or anywhere.
-    let to = [from + FRAME_HEADER_LEN, to.min(from + 400), to][rng.usize(..3)];
-    let at = rng.u64(from..to) as usize;
+    let body = from + FRAME_HEADER_LEN;
+    let place = match rng.u8(..3) {
+        _ if in_base => body + BASE.start..body + BASE.end,
+        0 => from..body,
+        // Where control records are.
+        1 => from..to.min(from + 400),
+        _ => from..to,
+    };
+    let at = rng.u64(place) as usize;
     let how = rng.u8(..6);
     disk.mutate(segment_path(seq), |b| {
         b[at] = match how {
