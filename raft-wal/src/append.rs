@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use raft_vfs::Vfs;
+use raft_vfs::{Vfs, VfsFile};
 
 use crate::encode::{frame_len, runs_of};
 use crate::error::{Error, Reject, Result};
 use crate::format::{BLOBS_MAX, Control, SMALL_MAX, flags};
 use crate::rules::{Change, check};
-use crate::types::{Batch, Entry, HardState, Reset, SnapshotMark, Ticket};
+use crate::types::{Batch, Durable, Entry, HardState, Reset, SnapshotMark, Ticket};
 use crate::wal::{EraStart, Wal};
+use crate::writer::Flush;
 
 /// Bytes at the end of a segment that only small batches may use while no next segment is
 /// published, so that a hard state or a compaction still finds room on a full disk.
@@ -18,6 +19,20 @@ const RESERVE: u64 = 256 << 10;
 /// Room that a segment's first batch needs besides the user's part: Base, State, Compact, and
 /// what metadata, blobs and a snapshot marker may take.
 const OPENING_MAX: u64 = 4 * SMALL_MAX + 8192;
+
+/// A flush, and what is durable once it has returned.
+#[derive(Debug)]
+pub(crate) struct Flight<F> {
+    flush: Flush<F>,
+    tip: Durable,
+}
+
+impl<F: VfsFile> Flight<F> {
+    /// Writes and syncs. Blocks until the disk says so.
+    pub(crate) fn run(&self) -> std::io::Result<()> {
+        self.flush.run()
+    }
+}
 
 /// A batch with everything implied made explicit.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +90,24 @@ impl<V: Vfs> Wal<V> {
     /// So does [`Error::Io`], from making a segment or from looking up a term. [`Error::Poisoned`]:
     /// the batch, and all that was not durable, is in doubt.
     pub fn append(&mut self, batch: &Batch) -> Result<Ticket> {
+        let Some(ticket) = self.append_or_busy(batch)? else {
+            unreachable!("what is in flight belongs to a shared handle, which does not call this")
+        };
+        if self.exceeds_unsynced() {
+            self.sync()?;
+        }
+        Ok(ticket)
+    }
+
+    /// Whether more is waiting for a sync than may.
+    pub(crate) fn exceeds_unsynced(&self) -> bool {
+        let limit = self.options.max_unsynced_bytes;
+        self.writer.as_ref().is_some_and(|w| w.unsynced() > limit)
+    }
+
+    /// Appends; `None`, with nothing changed, if the batch needs what a flush in flight or a
+    /// segment that is being published has in its hands.
+    pub(crate) fn append_or_busy(&mut self, batch: &Batch) -> Result<Option<Ticket>> {
         self.healthy()?;
         let prepared = self.prepare_batch(batch)?;
         let controls = prepared.controls();
@@ -91,34 +124,37 @@ impl<V: Vfs> Wal<V> {
             let max = self.options.max_batch_bytes.saturating_sub(OPENING_MAX).max(4096);
             return Err(Error::TooLarge { what: "a batch", size, max });
         }
-        self.place(&prepared, &controls, size)?;
-        self.busy = true;
-        if let Some(w) = &self.writer
-            && w.unsynced() > self.options.max_unsynced_bytes
-        {
-            self.sync()?;
+        if !self.place(&prepared, &controls, size)? {
+            return Ok(None);
         }
-        Ok(Ticket(self.tip.batch_seq))
+        self.busy = true;
+        Ok(Some(Ticket(self.tip.batch_seq)))
     }
 
-    /// Finds the segment for a batch and puts it there.
-    fn place(&mut self, p: &Prepared<'_>, controls: &[(u64, Control)], size: u64) -> Result<()> {
+    /// Finds the segment for a batch and puts it there; `false` if it is not at hand just now.
+    fn place(&mut self, p: &Prepared<'_>, controls: &[(u64, Control)], size: u64) -> Result<bool> {
         if self.start.as_ref().is_some_and(EraStart::is_due) {
             // The open found no space for what it had to write again; nothing comes before that.
             self.start_era(None)?;
         }
-        let Some(writer) = &self.writer else { return self.start_era(Some(p)) };
+        let Some(writer) = &self.writer else { return self.start_era(Some(p)).map(|()| true) };
         let reserve = RESERVE.min(writer.header.capacity / 8);
         let room = writer.room();
         if size <= room {
             if self.next.is_none() && !p.entries.is_empty() && size + reserve > room {
+                if self.publishing {
+                    return Ok(false);
+                }
                 let capacity = self.next_capacity();
                 self.next = Some(self.publish(capacity)?);
             }
             let first = p.entries.first().map(|e| e.index);
-            return self.put_and_apply(p.flags(), first, controls, p.entries);
+            return self.put_and_apply(p.flags(), first, controls, p.entries).map(|()| true);
         }
-        self.rotate(p)
+        if self.publishing || writer.is_in_flight() {
+            return Ok(false);
+        }
+        self.rotate(p).map(|()| true)
     }
 
     /// Bounds everything in a batch and spells out what it implies.
@@ -221,9 +257,26 @@ impl<V: Vfs> Wal<V> {
         self.sync_writer()
     }
 
+    /// [`Wal::sync`] up to where it would block.
+    pub(crate) fn begin_sync(&mut self) -> Result<Option<Flight<V::File>>> {
+        self.healthy()?;
+        if self.start.as_ref().is_some_and(EraStart::is_due) {
+            self.start_era(None)?;
+        }
+        Ok(self.begin_flight())
+    }
+
     pub(crate) fn sync_writer(&mut self) -> Result<()> {
+        let Some(flight) = self.begin_flight() else { return Ok(()) };
+        let done = flight.run();
+        self.end_flight(&flight, done)
+    }
+
+    /// Takes everything that is queued, to be written and synced by [`Flight::run`]. `None` if
+    /// everything is durable.
+    pub(crate) fn begin_flight(&mut self) -> Option<Flight<V::File>> {
         let next_index = self.state.view.next_index;
-        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let writer = self.writer.as_mut()?;
         if writer.header.align > 1 {
             let at = writer.last().end;
             if let Some(pad) = writer.pad(&mut self.encoder, next_index) {
@@ -231,13 +284,27 @@ impl<V: Vfs> Wal<V> {
                 self.tip.batch_seq = writer.last().batch_seq;
             }
         }
-        if let Err(e) = writer.flush() {
+        let flush = writer.begin_flush()?;
+        let low = std::mem::replace(&mut self.unsynced_low, u64::MAX);
+        self.in_flight_low = self.in_flight_low.min(low);
+        Some(Flight { flush, tip: self.tip })
+    }
+
+    /// What the flight carried is durable, or the log is poisoned.
+    pub(crate) fn end_flight(
+        &mut self,
+        flight: &Flight<V::File>,
+        done: std::io::Result<()>,
+    ) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        if let Err(e) = done {
             let path = writer.path.clone();
             return Err(self.poison("write or sync", &path, &e));
         }
+        writer.end_flush(&flight.flush);
         self.cache.trim(writer.written());
-        self.durable = self.tip;
-        self.unsynced_low = u64::MAX;
+        self.durable = flight.tip;
+        self.in_flight_low = u64::MAX;
         Ok(())
     }
 

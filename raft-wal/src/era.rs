@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::format::{
     Base, BaseReason, Control, FIRST_FRAME, HeadSlot, PAGE, SEAL_FRAME_LEN, flags,
 };
+use crate::gc::DeadTail;
 use crate::paths::io_error;
 use crate::recover::CutPoint;
 use crate::rules::Change;
@@ -45,6 +46,10 @@ impl<V: Vfs> Wal<V> {
         let published = self.take_segment(&opening)?;
         self.write_head(published.header.seq)?;
         let Some(start) = self.start.take() else { return Ok(()) };
+        if let Some(i) = start.inherited.as_ref().filter(|i| i.seq == cut.segment) {
+            let len = i.file.len().unwrap_or(0);
+            self.dead_tails.extend(DeadTail::of(i.seq, &i.path, cut.cut.end, len));
+        }
         self.enter(published, cut, start.inherited.map(|i| (i.path, i.seq, i.salt, i.start_next)));
         self.walk.retain(|&seq| seq <= cut.segment);
         self.walk.push(self.highest_walk());
@@ -92,7 +97,7 @@ impl<V: Vfs> Wal<V> {
         }
         self.tip.batch_seq = sealed.cut.batch_seq;
         self.durable = self.tip;
-        self.unsynced_low = u64::MAX;
+        (self.unsynced_low, self.in_flight_low) = (u64::MAX, u64::MAX);
         let old = (writer.path, writer.header.seq, writer.header.salt, writer.start_next);
         self.enter(published, sealed, Some(old));
         self.walk.push(to.0);
@@ -127,7 +132,8 @@ impl<V: Vfs> Wal<V> {
         old: Option<(std::path::PathBuf, u64, u32, u64)>,
     ) {
         if let Some((path, seq, salt, start_next)) = old {
-            let id = SegmentId { path, seq, salt, cut: cut.cut, start_next };
+            let life = self.files.entry(seq).or_default().clone();
+            let id = SegmentId { path, seq, salt, cut: cut.cut, start_next, life };
             let live = seq == cut.segment;
             let index = self.state.view.tail.clone();
             let mode = self.options.read_mode;
@@ -252,7 +258,7 @@ impl<V: Vfs> Wal<V> {
             // Looked up now, while a failure changes nothing: the carry truncates to here.
             view.term(low - 1)?;
         }
-        let mut reader = RecordReader::file(&i.file, i.end);
+        let mut reader = RecordReader::file(&*i.file, i.end);
         let mut entries =
             Vec::with_capacity(view.next_index.saturating_sub(low).min(1 << 16) as usize);
         for index in low..view.next_index {
@@ -326,6 +332,7 @@ impl<V: Vfs> Wal<V> {
         });
         let first_index = first.unwrap_or(next);
         let touched = if flags & flags::RESET == 0 { first_index.min(next) } else { 0 };
+        self.rewrites += u64::from(flags & (flags::RESET | flags::TRUNC) != 0);
         self.unsynced_low = self.unsynced_low.min(touched);
         let at = writer.last().end;
         let encoded = writer.put(&mut self.encoder, flags, first_index, controls, entries);

@@ -109,6 +109,9 @@ pub enum Error {
         /// What failed first.
         cause: Arc<str>,
     },
+    /// The handle was closed.
+    #[error("the log was closed by this process: open it again")]
+    Closed,
     /// No room, and no byte of the batch was written: free space and append again.
     #[error("no space for {what}: {source}: nothing was written; free space and try again")]
     NoSpace {

@@ -67,6 +67,7 @@ pub struct Options {
     pub(crate) max_batch_bytes: u64,
     pub(crate) max_unsynced_bytes: u64,
     pub(crate) tail_cache_bytes: u64,
+    pub(crate) spare_segments: u64,
     pub(crate) align: u64,
     pub(crate) tail_policy: TailPolicy,
     pub(crate) verify: Verify,
@@ -85,6 +86,7 @@ impl Default for Options {
             max_batch_bytes: 64 << 20,
             max_unsynced_bytes: 8 << 20,
             tail_cache_bytes: 8 << 20,
+            spare_segments: 2,
             align: 1,
             tail_policy: TailPolicy::default(),
             verify: Verify::default(),
@@ -158,6 +160,14 @@ impl Options {
         self
     }
 
+    /// How many removed segments are kept to be written again (default 2, at most 16), which saves
+    /// later ones the zeroing. 0 for file systems that never write in place, where it saves
+    /// nothing.
+    pub fn spare_segments(mut self, count: u64) -> Self {
+        self.spare_segments = count;
+        self
+    }
+
     /// For disks that may damage synced bytes beside bytes being written: every flush group is
     /// padded to this boundary, 512 or 4096, so that no acknowledged sector is written again.
     /// Default 1: powersafe overwrite is assumed.
@@ -206,6 +216,9 @@ impl Options {
         }
         if o.max_unsynced_bytes > 1 << 30 {
             return bad("max_unsynced_bytes", o.max_unsynced_bytes, "at most 1 GiB");
+        }
+        if o.spare_segments > 16 {
+            return bad("spare_segments", o.spare_segments, "at most 16");
         }
         if ![1, 512, 4096].contains(&o.align) {
             return bad("align", o.align, "1, 512 or 4096");

@@ -1,6 +1,6 @@
 //! Reading entries. One implementation serves the open log, a read-only opening and a degraded one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use raft_vfs::{Vfs, VfsFile};
@@ -8,7 +8,8 @@ use raft_vfs::{Vfs, VfsFile};
 use crate::cache::TailCache;
 use crate::error::{Error, Result};
 use crate::paths::io_error;
-use crate::segment::{Budget, RecordReader, bad_record, entry_in};
+use crate::pins::Pin;
+use crate::segment::{Budget, ClosedSegment, RecordReader, bad_record, entry_in};
 use crate::types::Entry;
 use crate::view::{LogView, Place};
 use crate::wal::Wal;
@@ -122,12 +123,126 @@ impl<V: Vfs> Reading<'_, V> {
     }
 }
 
+/// Part of what a read asked for, which can be read without the log: it goes on meanwhile.
+#[derive(Debug)]
+pub(crate) enum Piece<V: Vfs> {
+    /// In a closed segment.
+    Closed { segment: Arc<ClosedSegment<V>>, low: u64, high: u64, pin: Pin },
+    /// In the newest segment, still in memory.
+    Held(Vec<Entry>),
+    /// In the newest segment, on disk. Index and offset of each.
+    File { tail: TailFile<V::File>, at: Vec<(u64, u64)>, pin: Pin },
+}
+
+/// The newest segment's file.
+#[derive(Debug)]
+pub(crate) struct TailFile<F> {
+    file: Arc<F>,
+    path: PathBuf,
+    salt: u32,
+    end: u64,
+}
+
+/// How many entries of the newest segment a piece has at most.
+const PIECE: u64 = 1024;
+
+impl<V: Vfs> Piece<V> {
+    /// Reads what the budget allows.
+    pub(crate) fn read(self, budget: &mut Budget, out: &mut Vec<Entry>) -> Result<()> {
+        match self {
+            Self::Closed { segment, low, high, pin: _pin } => segment.read(low, high, budget, out),
+            Self::Held(entries) => {
+                out.extend(entries.into_iter().take_while(|e| budget.take(e)));
+                Ok(())
+            }
+            Self::File { tail, at, pin: _pin } => {
+                let mut reader = RecordReader::file(&*tail.file, tail.end);
+                for (index, at) in at {
+                    let read = reader.entry(tail.salt, index, at);
+                    let read = read.map_err(|e| io_error("read", &tail.path, Some(at), e))?;
+                    let Some(entry) = read else {
+                        let expected = "a record with its checksum";
+                        return Err(bad_record(&tail.path, index, at, 0, expected).into());
+                    };
+                    if !budget.take(&entry) {
+                        break;
+                    }
+                    out.push(entry);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 impl<V: Vfs> Wal<V> {
+    /// The first piece of `[low, high)`, and where it ends.
+    pub(crate) fn piece(&self, low: u64, high: u64, max_bytes: u64) -> Result<(Piece<V>, u64)> {
+        let reading = self.reading();
+        reading.check_index(low)?;
+        reading.check_index(high - 1)?;
+        let view = &self.state.view;
+        match view.place(low) {
+            Some(Place::Closed(segment, hi)) => {
+                let (segment, high) = (segment.clone(), hi.min(high));
+                let pin = Pin::new(segment.life());
+                Ok((Piece::Closed { segment, low, high, pin }, high))
+            }
+            Some(Place::Tail) => {
+                self.tail_piece(low, high.min(low.saturating_add(PIECE)), max_bytes)
+            }
+            None => Err(Error::Unavailable { index: low, next_index: low }),
+        }
+    }
+
+    fn tail_piece(&self, low: u64, high: u64, max_bytes: u64) -> Result<(Piece<V>, u64)> {
+        let none = |index| Error::Unavailable { index, next_index: self.state.view.next_index };
+        let (seq, tail) = self.tail_file().ok_or(none(low))?;
+        let mut held = Vec::new();
+        let mut at = Vec::new();
+        let mut budget = Budget::new(max_bytes);
+        let mut index = low;
+        while index < high {
+            let offset = self.state.view.tail.offset(index).ok_or(none(index))?;
+            let cached = self.cache.find(offset).filter(|_| self.writer.is_some());
+            match cached.and_then(|(b, from)| entry_in(b, tail.salt, index, from)) {
+                Some(_) if !at.is_empty() => break,
+                Some(entry) => {
+                    let fits = budget.take(&entry);
+                    held.push(entry);
+                    if !fits {
+                        index += 1;
+                        break;
+                    }
+                }
+                None if !held.is_empty() => break,
+                None => at.push((index, offset)),
+            }
+            index += 1;
+        }
+        if at.is_empty() {
+            return Ok((Piece::Held(held), index));
+        }
+        let pin = self.files.get(&seq).map(Pin::new).ok_or(none(low))?;
+        Ok((Piece::File { tail, at, pin }, index))
+    }
+
+    fn tail_file(&self) -> Option<(u64, TailFile<V::File>)> {
+        if let Some(w) = &self.writer {
+            let (file, path) = (w.file.clone(), w.path.clone());
+            let (salt, end) = (w.header.salt, w.written());
+            return Some((w.header.seq, TailFile { file, path, salt, end }));
+        }
+        let i = self.start.as_ref()?.inherited.as_ref()?;
+        let (file, path) = (i.file.clone(), i.path.clone());
+        Some((i.seq, TailFile { file, path, salt: i.salt, end: i.end }))
+    }
+
     fn reading(&self) -> Reading<'_, V> {
         let inherited = self.start.as_ref().and_then(|s| s.inherited.as_ref());
         let tail = match (&self.writer, inherited) {
             (Some(w), _) => Some(TailSource {
-                file: &w.file,
+                file: &*w.file,
                 path: &w.path,
                 salt: w.header.salt,
                 end: w.written(),
@@ -136,7 +251,8 @@ impl<V: Vfs> Wal<V> {
             (None, Some(i)) => Some(i.source()),
             (None, None) => None,
         };
-        let doubt = self.poison.as_ref().map(|cause| (self.unsynced_low, cause));
+        let doubt =
+            self.poison.as_ref().map(|cause| (self.unsynced_low.min(self.in_flight_low), cause));
         Reading { view: &self.state.view, tail, doubt }
     }
 

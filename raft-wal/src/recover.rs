@@ -22,15 +22,16 @@ mod walk;
 
 use std::collections::BTreeMap;
 
-use raft_vfs::Vfs;
+use raft_vfs::{Vfs, VfsFile, VfsFileExt};
 
 use self::replay::replay;
 use self::segment_file::header_of;
 use self::tail::prove_and_judge;
-use self::walk::walk_back;
+use self::walk::{Older, walk_back};
 use crate::dir::{Ident, Names};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
-use crate::format::{FIRST_FRAME, SegmentHeader};
+use crate::format::{FIRST_FRAME, PAGE, SegmentHeader};
+use crate::gc::DeadTail;
 use crate::options::{Options, Verify, VoteRule};
 use crate::paths::{Paths, io_error};
 use crate::report::{Discarded, RecoveryReport};
@@ -57,6 +58,8 @@ pub(crate) struct Recovered<V: Vfs> {
     pub(crate) walk: Vec<u64>,
     /// Segments younger than the newest: published, never started.
     pub(crate) young: Vec<u64>,
+    /// Where files of closed segments go on behind the cut.
+    pub(crate) dead_tails: Vec<DeadTail>,
     /// Highest era seen anywhere.
     pub(crate) era: u64,
     /// Highest segment number seen anywhere.
@@ -118,7 +121,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     };
     let newest = prove_and_judge(&mut r, segment, header, &young)?;
     judge_head(&r, Some(&newest), &segments, &young)?;
-    let older = walk_back(&mut r, &newest, &mut segments, full)?;
+    let Older { segments: older, dead_tails } = walk_back(&mut r, &newest, &mut segments, full)?;
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(newest.segment.seq);
     let (mut state, cut, carry) = replay(&r, &newest, older)?;
@@ -133,6 +136,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
         carry,
         walk,
         young: young.numbers,
+        dead_tails,
         era,
         highest,
     })
@@ -151,7 +155,17 @@ fn empty_log<V: Vfs>(state: LogState<V>, young: Vec<u64>, era: u64, highest: u64
         last_term: None,
     };
     let carry = Carry::default();
-    Recovered { state, newest: None, cut, carry, walk: Vec::new(), young, era, highest }
+    Recovered {
+        state,
+        newest: None,
+        cut,
+        carry,
+        walk: Vec::new(),
+        young,
+        dead_tails: Vec::new(),
+        era,
+        highest,
+    }
 }
 
 /// A vote may survive in a mark although the batch that gave it, the log's first, is torn.
@@ -238,7 +252,7 @@ fn find_newest<V: Vfs>(
             }
             .into());
         }
-        if ahead.nonzero_end > FIRST_FRAME {
+        if !is_blank(&s.file).map_err(fault)? {
             young.begun = true;
             r.report.discarded.get_or_insert(Discarded {
                 segment: seq,
@@ -256,6 +270,14 @@ fn find_newest<V: Vfs>(
         segments.insert(seq, Ok(s.info));
     }
     Ok(None)
+}
+
+/// Whether nothing stands where a segment's first batch begins. What lies behind that page may be
+/// of an earlier life of the file.
+fn is_blank<F: VfsFile>(file: &F) -> std::io::Result<bool> {
+    let mut page = [0; PAGE as usize];
+    let got = file.read_up_to_at(&mut page, FIRST_FRAME)?;
+    Ok(page[..got].iter().all(|&b| b == 0))
 }
 
 const DEGRADED: &str =

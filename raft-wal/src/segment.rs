@@ -16,6 +16,7 @@ use crate::format::{
 use crate::index::SegmentIndex;
 use crate::options::ReadMode;
 use crate::paths::io_error;
+use crate::pins::Life;
 use crate::scan::{Check, Scanner, Step};
 use crate::types::Entry;
 
@@ -58,14 +59,18 @@ pub(crate) struct ClosedSegment<V: Vfs> {
     mode: ReadMode,
     table: Table,
     map: OnceLock<Bytes>,
+    life: Arc<Life>,
 }
 
-/// Keeps a mapping alive as long as any entry points into it.
-struct MapOwner<M>(Arc<M>);
+/// Keeps a mapping, and its file from being written again, as long as any entry points into it.
+struct MapOwner<M> {
+    map: M,
+    _life: Arc<Life>,
+}
 
 impl<M: AsRef<[u8]>> AsRef<[u8]> for MapOwner<M> {
     fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
+        self.map.as_ref()
     }
 }
 
@@ -77,6 +82,8 @@ pub(crate) struct SegmentId {
     pub(crate) salt: u32,
     pub(crate) cut: Cut,
     pub(crate) start_next: u64,
+    /// Who uses the file.
+    pub(crate) life: Arc<Life>,
 }
 
 impl<V: Vfs> ClosedSegment<V> {
@@ -128,7 +135,13 @@ impl<V: Vfs> ClosedSegment<V> {
             mode,
             table,
             map: OnceLock::new(),
+            life: id.life,
         }
+    }
+
+    /// Who uses the file.
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
     }
 
     /// Index of the first entry; where the log ended if there is none.
@@ -184,6 +197,7 @@ impl<V: Vfs> ClosedSegment<V> {
             salt: self.salt,
             cut: self.cut,
             start_next: self.start_next,
+            life: self.life.clone(),
         }
     }
 
@@ -216,7 +230,7 @@ impl<V: Vfs> ClosedSegment<V> {
             return None;
         }
         let bytes = match self.mode {
-            ReadMode::Map => Bytes::from_owner(MapOwner(Arc::new(file.map(len).ok()?))),
+            ReadMode::Map => self.owned(file.map(len).ok()?),
             ReadMode::Pread => {
                 let mut buf = vec![0; usize::try_from(len).ok()?];
                 file.read_exact_at(&mut buf, 0).ok()?;
@@ -302,7 +316,11 @@ impl<V: Vfs> ClosedSegment<V> {
         let fault = |e| io_error("map", &self.path, None, e);
         let len = file.len().map_err(fault)?.min(self.cut.end.next_multiple_of(PAGE));
         let map = file.map(len.max(1)).map_err(fault)?;
-        Ok(self.map.get_or_init(|| Bytes::from_owner(MapOwner(Arc::new(map)))))
+        Ok(self.map.get_or_init(|| self.owned(map)))
+    }
+
+    fn owned(&self, map: V::Map) -> Bytes {
+        Bytes::from_owner(MapOwner { map, _life: self.life.clone() })
     }
 
     fn read_fault(&self, index: u64, at: u64, e: std::io::Error) -> Error {
@@ -363,6 +381,11 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn new(max_bytes: u64) -> Self {
         Self { left: max_bytes, first: true, exhausted: false }
+    }
+
+    /// Payload bytes that may still come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
     }
 
     /// Whether `entry` still fits; takes it if so.

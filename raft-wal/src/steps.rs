@@ -9,7 +9,9 @@ use raft_vfs::{Vfs, VfsFile, VfsFileExt};
 use crate::error::{Error, Result};
 use crate::format::{IndexHead, crc};
 use crate::index::SegmentIndex;
-use crate::paths::io_error;
+use crate::options::ReadMode;
+use crate::paths::{Paths, io_error};
+use crate::pins::Pin;
 use crate::segment::ClosedSegment;
 use crate::wal::Wal;
 use crate::writer::SegmentWriter;
@@ -26,12 +28,23 @@ impl<V: Vfs> Wal<V> {
     /// again. [`Error::Poisoned`].
     pub fn step_publish(&mut self) -> Result<bool> {
         self.healthy()?;
-        if self.next.is_some() || !self.writer.as_ref().is_some_and(SegmentWriter::half_full) {
+        if !self.wants_next() {
             return Ok(false);
         }
         let capacity = self.next_capacity();
         self.next = Some(self.publish(capacity)?);
         Ok(true)
+    }
+
+    /// Whether it is time to publish the next segment.
+    pub(crate) fn wants_next(&self) -> bool {
+        let half_full = self.writer.as_ref().is_some_and(SegmentWriter::half_full);
+        half_full && self.next.is_none() && !self.publishing && self.poison.is_none()
+    }
+
+    /// Whether a mark would say more than the last one, once the log is idle.
+    pub(crate) fn mark_is_due(&self) -> bool {
+        self.busy || self.writer.as_ref().is_some_and(SegmentWriter::mark_is_stale)
     }
 
     /// After [`MARK_IDLE`] without an append, repeats the promise of what is durable in a mark
@@ -66,63 +79,33 @@ impl<V: Vfs> Wal<V> {
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Io`] if the segment itself cannot be read.
     pub fn step_index(&mut self) -> Result<bool> {
-        let Some(segment) = self.unindexed.pop_front() else { return Ok(false) };
-        let index = segment.scan()?;
-        if self.write_index(&segment, &index).is_err() {
-            let _ = self.vfs.remove(&self.paths.index_tmp(segment.seq));
-            return Ok(true);
-        }
-        let (path, uuid) = (self.paths.index(segment.seq), &self.ident.page.wal_uuid);
-        let mode = self.options.read_mode;
-        let light = ClosedSegment::with_index_file(&self.vfs, segment.id(), mode, path, uuid);
-        if let Some(light) = light.map(Arc::new) {
-            for span in &mut self.state.view.spans {
-                if span.segment.seq == segment.seq {
-                    span.segment = light.clone();
-                }
-            }
-        }
+        let Some(indexing) = self.begin_index() else { return Ok(false) };
+        let end = indexing.run()?;
+        self.end_index(end);
         Ok(true)
     }
 
-    fn write_index(&self, segment: &ClosedSegment<V>, index: &SegmentIndex) -> Result<()> {
-        let mut tables = Vec::with_capacity(index.offsets.len() * 4 + index.runs.len() * 16 + 4);
-        for offset in &index.offsets {
-            tables.extend_from_slice(&offset.to_le_bytes());
-        }
-        tables.resize(tables.len().next_multiple_of(8), 0);
-        for run in &index.runs {
-            tables.extend_from_slice(&run.index.to_le_bytes());
-            tables.extend_from_slice(&run.term.to_le_bytes());
-        }
-        let head = IndexHead {
+    /// Takes the oldest closed segment without an index file; it stays where it is meanwhile.
+    pub(crate) fn begin_index(&mut self) -> Option<Indexing<V>> {
+        let segment = self.unindexed.pop_front()?;
+        Some(Indexing {
+            vfs: self.vfs.clone(),
+            paths: self.paths.clone(),
             wal_uuid: self.ident.page.wal_uuid,
-            seq: segment.seq,
-            salt: segment.salt,
-            cut_batch_seq: segment.cut.batch_seq,
-            cut_chain: segment.cut.chain,
-            cut_end: segment.cut.end,
-            first: index.first,
-            n: index.offsets.len() as u64,
-            low: index.low,
-            runs: index.runs.len() as u32,
-            had_reset: index.had_reset,
-            tables_crc: crc(segment.salt, &tables),
-        };
-        let tmp = self.paths.index_tmp(segment.seq);
-        let fault = |op, e| io_error(op, &tmp, None, e);
-        match self.vfs.remove(&tmp) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fault("remove", e)),
-            _ => {}
+            mode: self.options.read_mode,
+            _pin: Pin::new(segment.life()),
+            segment,
+        })
+    }
+
+    /// The segment stands on its index file from here on.
+    pub(crate) fn end_index(&mut self, light: Option<ClosedSegment<V>>) {
+        let Some(light) = light.map(Arc::new) else { return };
+        for span in &mut self.state.view.spans {
+            if span.segment.seq == light.seq {
+                span.segment = light.clone();
+            }
         }
-        let file = self.vfs.create_excl(&tmp).map_err(|e| fault("create", e))?;
-        let written = file
-            .write_all_at(&head.encode(), 0)
-            .and_then(|()| file.write_all_at(&tables, IndexHead::LEN as u64))
-            .and_then(|()| file.sync_data());
-        written.map_err(|e| fault("write", e))?;
-        let path = self.paths.index(segment.seq);
-        self.vfs.rename(&tmp, &path).map_err(|e| fault("rename", e))
     }
 
     /// Runs every duty once: what a thread without better plans calls now and then.
@@ -138,5 +121,80 @@ impl<V: Vfs> Wal<V> {
         self.step_mark(now)?;
         self.step_gc()?;
         Ok(())
+    }
+}
+
+/// The making of an index file.
+#[derive(Debug)]
+pub(crate) struct Indexing<V: Vfs> {
+    vfs: V,
+    paths: Paths,
+    wal_uuid: [u8; 16],
+    mode: ReadMode,
+    segment: Arc<ClosedSegment<V>>,
+    _pin: Pin,
+}
+
+impl<V: Vfs> Indexing<V> {
+    /// Reads the segment and writes the file. Blocks for one sync. Returns the segment as it
+    /// stands on its index file; `None` if that could not be written.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Io`] if the segment cannot be read.
+    pub(crate) fn run(self) -> Result<Option<ClosedSegment<V>>> {
+        let index = self.segment.scan()?;
+        if self.write(&index).is_err() {
+            let _ = self.vfs.remove(&self.paths.index_tmp(self.segment.seq));
+            return Ok(None);
+        }
+        let path = self.paths.index(self.segment.seq);
+        let id = self.segment.id();
+        Ok(ClosedSegment::with_index_file(&self.vfs, id, self.mode, path, &self.wal_uuid))
+    }
+
+    fn write(&self, index: &SegmentIndex) -> Result<()> {
+        let (head, tables) = self.tables(index);
+        let tmp = self.paths.index_tmp(self.segment.seq);
+        let fault = |op, e| io_error(op, &tmp, None, e);
+        match self.vfs.remove(&tmp) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fault("remove", e)),
+            _ => {}
+        }
+        let file = self.vfs.create_excl(&tmp).map_err(|e| fault("create", e))?;
+        let written = file
+            .write_all_at(&head.encode(), 0)
+            .and_then(|()| file.write_all_at(&tables, IndexHead::LEN as u64))
+            .and_then(|()| file.sync_data());
+        written.map_err(|e| fault("write", e))?;
+        let path = self.paths.index(self.segment.seq);
+        self.vfs.rename(&tmp, &path).map_err(|e| fault("rename", e))
+    }
+
+    fn tables(&self, index: &SegmentIndex) -> (IndexHead, Vec<u8>) {
+        let mut tables = Vec::with_capacity(index.offsets.len() * 4 + index.runs.len() * 16 + 4);
+        for offset in &index.offsets {
+            tables.extend_from_slice(&offset.to_le_bytes());
+        }
+        tables.resize(tables.len().next_multiple_of(8), 0);
+        for run in &index.runs {
+            tables.extend_from_slice(&run.index.to_le_bytes());
+            tables.extend_from_slice(&run.term.to_le_bytes());
+        }
+        let segment = &self.segment;
+        let head = IndexHead {
+            wal_uuid: self.wal_uuid,
+            seq: segment.seq,
+            salt: segment.salt,
+            cut_batch_seq: segment.cut.batch_seq,
+            cut_chain: segment.cut.chain,
+            cut_end: segment.cut.end,
+            first: index.first,
+            n: index.offsets.len() as u64,
+            low: index.low,
+            runs: index.runs.len() as u32,
+            had_reset: index.had_reset,
+            tables_crc: crc(segment.salt, &tables),
+        };
+        (head, tables)
     }
 }

@@ -1,6 +1,6 @@
 //! The log handle: what it is made of, how it is opened and closed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +13,10 @@ use crate::dir::{self, Ident};
 use crate::encode::Encoder;
 use crate::error::{Error, Result};
 use crate::format::SegmentHeader;
+use crate::gc::DeadTail;
 use crate::options::{Options, TailPolicy};
 use crate::paths::{Paths, io_error};
+use crate::pins::Life;
 use crate::recover::{Carry, CutPoint, Newest, Recovered, Recovery, recover};
 use crate::report::RecoveryReport;
 use crate::segment::{ClosedSegment, Cut};
@@ -33,7 +35,7 @@ pub(crate) struct Published<F> {
 /// The newest segment as recovery found it: read only, until this process starts its own.
 #[derive(Debug)]
 pub(crate) struct Inherited<F> {
-    pub(crate) file: F,
+    pub(crate) file: Arc<F>,
     pub(crate) path: PathBuf,
     pub(crate) seq: u64,
     pub(crate) salt: u32,
@@ -50,7 +52,7 @@ impl<F> From<Newest<F>> for Inherited<F> {
             start_next: n.base.next_index,
             end: n.last.end,
             path: n.segment.info.path,
-            file: n.segment.file,
+            file: Arc::new(n.segment.file),
         }
     }
 }
@@ -97,8 +99,14 @@ pub struct Wal<V: Vfs> {
     pub(crate) published: u32,
     /// Segments of the log, oldest first, the newest included.
     pub(crate) walk: Vec<u64>,
-    /// Segment files that exist.
-    pub(crate) files: BTreeSet<u64>,
+    /// Segment files that exist, and who uses them.
+    pub(crate) files: BTreeMap<u64, Arc<Life>>,
+    /// Files that the next segments may be made of.
+    pub(crate) spares: Vec<PathBuf>,
+    /// Closed segments whose files are longer than what is live in them.
+    pub(crate) dead_tails: Vec<DeadTail>,
+    /// A segment is being published off the handle.
+    pub(crate) publishing: bool,
     /// Closed segments without an index file, oldest first.
     pub(crate) unindexed: VecDeque<Arc<ClosedSegment<V>>>,
     pub(crate) encoder: Encoder,
@@ -106,13 +114,17 @@ pub struct Wal<V: Vfs> {
     /// The last batch put, and the last durable one.
     pub(crate) tip: Durable,
     pub(crate) durable: Durable,
+    /// How often entries were taken back: what is read in pieces is of one log or read again.
+    pub(crate) rewrites: u64,
     /// When the log was last seen busy, by the clock of [`Wal::step_mark`].
     pub(crate) busy_at: Duration,
     pub(crate) busy: bool,
     /// What the open recovered is durable; see [`Wal::recovered_durable`].
     pub(crate) recovered_durable: bool,
-    /// Lowest index that a batch which is not durable wrote or removed; `u64::MAX` if none.
+    /// Lowest index that a batch which no flush took yet wrote or removed; `u64::MAX` if none.
     pub(crate) unsynced_low: u64,
+    /// The same for the flush in flight.
+    pub(crate) in_flight_low: u64,
     pub(crate) poison: Option<Arc<str>>,
     /// Held for the life of the handle; dropped last.
     _lock: V::Lock,
@@ -158,7 +170,7 @@ impl<V: Vfs> Wal<V> {
             vfs.random().map_err(|e| io_error("random number for", &paths.dir, None, e))?;
         let mut wal =
             Self::assemble(vfs, paths, options, ident, recovered, &mut report, era_nonce, lock);
-        wal.files.clone_from(&names.segments);
+        wal.register_files(&names);
         wal.finish_open(&names, &mut report)?;
         report.micros = begun.elapsed().as_micros() as u64;
         Ok((wal, report))
@@ -228,17 +240,31 @@ impl<V: Vfs> Wal<V> {
             highest: r.highest,
             published: 0,
             walk: r.walk,
-            files: BTreeSet::new(),
+            files: BTreeMap::new(),
+            spares: Vec::new(),
+            dead_tails: r.dead_tails,
+            publishing: false,
             encoder: Encoder::default(),
             tip,
             durable,
+            rewrites: 0,
             busy_at: Duration::ZERO,
             busy: false,
             recovered_durable: !due,
             unsynced_low,
+            in_flight_low: u64::MAX,
             poison: None,
             _lock: lock,
         }
+    }
+
+    /// Keeps account of every file, and of who uses it.
+    fn register_files(&mut self, names: &dir::Names) {
+        let spans = &self.state.view.spans;
+        let users = spans.iter().map(|s| &s.segment).chain(&self.unindexed);
+        let used = users.map(|s| (s.seq, s.life().clone()));
+        self.files = names.segments.iter().map(|&seq| (seq, Arc::default())).collect();
+        self.files.extend(used);
     }
 
     /// Steps 9 and 10 of recovery: writes again what is not proven, then cleans up.
@@ -367,6 +393,11 @@ impl<V: Vfs> Wal<V> {
         let cause: Arc<str> = format!("{op} {}: {e}", path.display()).into();
         let cause = self.poison.get_or_insert(cause).clone();
         Error::Poisoned { cause }
+    }
+
+    /// Ends the handle's life as a writer for a reason outside of it.
+    pub(crate) fn poison_because(&mut self, why: &str) {
+        self.poison.get_or_insert_with(|| why.into());
     }
 
     /// A batch is queued and could not be applied: what the handle holds is not what it wrote.

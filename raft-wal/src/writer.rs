@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use raft_vfs::{VfsFile, VfsFileExt};
@@ -20,10 +21,11 @@ use crate::types::{Entry, HardState};
 ///
 /// Invariants: `durable <= written <= pos`. Bytes below `written` were handed to the file, bytes
 /// below `durable` were so before a sync began that returned success. `queue` is exactly
-/// `[written, pos)`. A mark never overwrites the slot of the newest durable mark.
+/// `[written, pos)`, less what a [`Flush`] in flight holds. There is at most one flush in flight,
+/// and nothing else is written then. A mark never overwrites the slot of the newest durable mark.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter<F> {
-    pub(crate) file: F,
+    pub(crate) file: Arc<F>,
     pub(crate) path: PathBuf,
     pub(crate) header: SegmentHeader,
     /// Where the log ended when the segment began.
@@ -32,6 +34,8 @@ pub(crate) struct SegmentWriter<F> {
     written: u64,
     durable: u64,
     queue: Vec<Bytes>,
+    /// A flush was begun and has not ended.
+    in_flight: bool,
     /// The last batch, at `pos`.
     last: Cut,
     /// The last batch at `durable`.
@@ -71,7 +75,7 @@ impl<F: VfsFile> SegmentWriter<F> {
     ) -> Self {
         let last = Cut { end: FIRST_FRAME, ..last };
         Self {
-            file,
+            file: Arc::new(file),
             path,
             header,
             start_next,
@@ -79,6 +83,7 @@ impl<F: VfsFile> SegmentWriter<F> {
             written: FIRST_FRAME,
             durable: FIRST_FRAME,
             queue: Vec::new(),
+            in_flight: false,
             last,
             last_durable: last,
             marks: MarkSlots::default(),
@@ -196,41 +201,58 @@ impl<F: VfsFile> SegmentWriter<F> {
         Some(encoded)
     }
 
+    /// Whether a flush was begun and has not ended: the file belongs to it.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
     /// Hands the queue to the file, without a sync.
     pub(crate) fn write_queue(&mut self) -> io::Result<()> {
-        if !self.queue.is_empty() {
-            let mut slices: Vec<_> = self.queue.iter().map(|b| IoSlice::new(b)).collect();
-            self.file.write_all_vectored_at(&mut slices, self.written)?;
-            self.queue.clear();
-            self.written = self.pos;
-        }
+        assert!(!self.in_flight, "a flush in flight has the file for itself");
+        write_frames(&*self.file, &self.queue, self.written)?;
+        self.queue.clear();
+        self.written = self.pos;
         Ok(())
+    }
+
+    /// Takes what is queued, and a mark if term or vote changed, to be written and synced by
+    /// [`Flush::run`]. What the sync covers is fixed here, before it begins. `None` if everything
+    /// is durable.
+    pub(crate) fn begin_flush(&mut self) -> Option<Flush<F>> {
+        assert!(!self.in_flight, "one flush at a time");
+        if self.pos == self.durable && !self.marks.due {
+            return None;
+        }
+        self.in_flight = true;
+        let mark = self.marks.due.then(|| self.next_mark(false));
+        Some(Flush {
+            file: self.file.clone(),
+            frames: std::mem::take(&mut self.queue),
+            at: self.written,
+            mark,
+            covers: self.last,
+            promised: self.promised,
+            mark_page: self.marks.written,
+        })
+    }
+
+    /// The flush has returned success.
+    pub(crate) fn end_flush(&mut self, flush: &Flush<F>) {
+        assert!(self.in_flight, "a flush that ends was begun");
+        self.in_flight = false;
+        self.written = flush.covers.end;
+        self.durable = flush.covers.end;
+        self.last_durable = flush.covers;
+        self.promised_durable = self.promised_durable.max(flush.promised);
+        self.marks.durable = flush.mark_page;
     }
 
     /// Writes what is queued and syncs it, and a mark with it if term or vote changed. Does
     /// nothing if everything is durable.
-    pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        if self.pos == self.durable && !self.marks.due {
-            return Ok(false);
-        }
-        self.write_queue()?;
-        if self.marks.due {
-            self.write_mark(false)?;
-        }
-        self.sync()?;
-        Ok(true)
-    }
-
-    /// The sync. What it covers is fixed before it begins.
-    fn sync(&mut self) -> io::Result<()> {
-        let (target, promised) = (self.written, self.promised);
-        let last = self.last;
-        debug_assert_eq!(target, last.end, "a sync covers whole batches");
-        self.file.sync_data()?;
-        self.durable = target;
-        self.last_durable = last;
-        self.promised_durable = self.promised_durable.max(promised);
-        self.marks.durable = self.marks.written;
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let Some(flush) = self.begin_flush() else { return Ok(()) };
+        flush.run()?;
+        self.end_flush(&flush);
         Ok(())
     }
 
@@ -241,6 +263,12 @@ impl<F: VfsFile> SegmentWriter<F> {
 
     /// Writes a mark that promises what is durable, without a sync.
     pub(crate) fn write_mark(&mut self, clean: bool) -> io::Result<()> {
+        assert!(!self.in_flight, "a flush in flight has the file for itself");
+        self.next_mark(clean).write(&*self.file)
+    }
+
+    /// The next mark, counted as written: an error in writing it is final.
+    fn next_mark(&mut self, clean: bool) -> MarkWrite {
         let page = if self.marks.durable == Some(1) { 2 } else { 1 };
         self.marks.mark_no += 1;
         let durable_to = if self.durable > FIRST_FRAME { self.durable } else { 0 };
@@ -255,18 +283,67 @@ impl<F: VfsFile> SegmentWriter<F> {
             term: self.state.term,
             vote: self.state.vote,
         };
-        self.file.write_all_at(&mark.encode(page), u64::from(page) * PAGE)?;
         self.marks.written = Some(page);
         self.marks.due = false;
         self.marks.durable_to = durable_to;
         self.promised = self.promised.max(durable_to);
-        Ok(())
+        MarkWrite { bytes: mark.encode(page), at: u64::from(page) * PAGE }
     }
 
     /// Makes a promise about everything durable, and makes the promise durable.
     pub(crate) fn mark_synced(&mut self, clean: bool) -> io::Result<()> {
         debug_assert_eq!(self.pos, self.durable, "a promise follows a sync");
         self.write_mark(clean)?;
-        self.sync()
+        self.file.sync_data()?;
+        self.promised_durable = self.promised_durable.max(self.promised);
+        self.marks.durable = self.marks.written;
+        Ok(())
     }
+}
+
+/// A group of frames on its way to the disk: one write, perhaps a mark, one sync. It can be run
+/// while further batches are queued.
+#[derive(Debug)]
+pub(crate) struct Flush<F> {
+    file: Arc<F>,
+    frames: Vec<Bytes>,
+    /// Offset of the first frame.
+    at: u64,
+    mark: Option<MarkWrite>,
+    /// The last batch that the sync covers.
+    covers: Cut,
+    promised: u64,
+    mark_page: Option<u32>,
+}
+
+impl<F: VfsFile> Flush<F> {
+    /// Writes and syncs. Blocks until the disk says so. Every error is final.
+    pub(crate) fn run(&self) -> io::Result<()> {
+        write_frames(&*self.file, &self.frames, self.at)?;
+        if let Some(mark) = &self.mark {
+            mark.write(&*self.file)?;
+        }
+        self.file.sync_data()
+    }
+}
+
+/// A mark page, ready to be written.
+#[derive(Debug)]
+struct MarkWrite {
+    bytes: [u8; Mark::LEN],
+    at: u64,
+}
+
+impl MarkWrite {
+    fn write<F: VfsFile>(&self, file: &F) -> io::Result<()> {
+        file.write_all_at(&self.bytes, self.at)
+    }
+}
+
+fn write_frames<F: VfsFile>(file: &F, frames: &[Bytes], at: u64) -> io::Result<()> {
+    if frames.is_empty() {
+        return Ok(());
+    }
+    let mut slices: Vec<_> = frames.iter().map(|b| IoSlice::new(b)).collect();
+    file.write_all_vectored_at(&mut slices, at)
 }

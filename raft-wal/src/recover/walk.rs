@@ -11,18 +11,29 @@ use super::tail::Newest;
 use super::{DEGRADED, Recovery, Segments, missing};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{Base, FIRST_FRAME, SegmentHeader};
+use crate::gc::DeadTail;
 use crate::paths::io_error;
 use crate::scan::{Check, Scanner, Step};
 use crate::segment::{ClosedSegment, Cut, SegmentId, scan_to_cut};
 
-/// Step 7: the older segments of the log, oldest first.
+/// What the walk finds.
+#[derive(Debug)]
+pub(super) struct Older<V: Vfs> {
+    /// The older segments of the log, oldest first.
+    pub(super) segments: Vec<Arc<ClosedSegment<V>>>,
+    /// Where their files go on behind the cut.
+    pub(super) dead_tails: Vec<DeadTail>,
+}
+
+/// Step 7: the older segments of the log.
 pub(super) fn walk_back<V: Vfs>(
     r: &mut Recovery<'_, V>,
     newest: &Newest<V::File>,
     segments: &mut Segments,
     full: bool,
-) -> Result<Vec<Arc<ClosedSegment<V>>>> {
+) -> Result<Older<V>> {
     let mut older = VecDeque::new();
+    let mut dead_tails = Vec::new();
     let mut base = newest.base;
     let mut successor = newest.segment.seq;
     while base.prev_segment != 0 && base.prev_segment >= newest.floor_seq {
@@ -41,10 +52,11 @@ pub(super) fn walk_back<V: Vfs>(
             ));
         }
         let (closed, its_base) = closed_segment(r, &s, &base, newest.first_index, full)?;
+        dead_tails.extend(DeadTail::of(seq, &s.path, base.prev_end, s.file_len));
         older.push_front(Arc::new(closed));
         (base, successor) = (its_base, seq);
     }
-    Ok(older.into())
+    Ok(Older { segments: older.into(), dead_tails })
 }
 
 fn succession(path: &Path, expected: String, found: String) -> Error {
@@ -82,6 +94,7 @@ fn closed_segment<V: Vfs>(
         salt: header.salt,
         cut: Cut { batch_seq: base.prev_batch_seq, chain: base.prev_chain, end: base.prev_end },
         start_next: its_base.next_index,
+        life: Arc::default(),
     };
     let mode = r.options.read_mode;
     let index_path = r.paths.index(s.seq);

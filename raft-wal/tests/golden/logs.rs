@@ -62,7 +62,7 @@ pub(crate) fn log(name: &str) -> &'static Log {
 /// How golden logs are written and read.
 pub(crate) fn options() -> Options {
     let identity = Identity { cluster_id: 0xc1, node_id: 1 };
-    Options::new().segment_bytes(16 << 10).identity(identity)
+    Options::new().segment_bytes(16 << 10).spare_segments(0).identity(identity)
 }
 
 /// The frames of a segment: offset, end and header of each.

@@ -101,6 +101,26 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// The oldest state that the newest segment may seem to end in.
+    pub(crate) fn readable_state(&self) -> usize {
+        let last = self.log.states.len() - 1;
+        let Ok(Some((s, _))) = self.newest() else { return last };
+        let bad = s.frames.iter().position(|f| self.frame_hit(s, f));
+        if self.judge_end(s, bad).is_err() {
+            return last;
+        }
+        let sound = &s.frames[..bad.unwrap_or(s.frames.len())];
+        sound.last().map_or(0, |f| self.log.state_behind(s.seq, f.end))
+    }
+
+    /// Whether sound bytes of another place or time may be evidence against the log: they can
+    /// outvote a header, or promise what is not there.
+    pub(crate) fn may_mislead(&self) -> bool {
+        let outvoted = |s: &Seg| COPIES.iter().filter(|at| self.hit(s.file, at)).count() > 1;
+        let mut segments = self.log.chart.segments.iter();
+        self.harm.moved && segments.any(outvoted)
+    }
+
     /// Whether bytes that somebody looks at were hit at all.
     fn unchanged(&self) -> Expect {
         let used =

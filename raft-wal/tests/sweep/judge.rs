@@ -146,8 +146,12 @@ impl<'a> Judge<'a> {
                 let earlier = self.earlier(&got.model, state, raised);
                 earlier.map(|()| "double fault: an earlier state")
             }
-            // Bytes that moved may be evidence of another time.
-            (_, Err(e)) if self.harm.moved => named(&e).map(|()| "moved: refused by name"),
+            (Expect::Ambiguous(..) | Expect::DoubleFault(..), Err(e)) if self.harm.moved => {
+                named(&e).map(|()| "moved: refused by name")
+            }
+            (Expect::Copy, Err(e)) if self.case.may_mislead() => {
+                named(&e).map(|()| "moved: refused by name")
+            }
             (_, Ok(got)) => Err(format!("SILENT: {:?}", got.model)),
             (_, Err(e)) => Err(format!("REFUSED: {e}")),
         }
@@ -351,10 +355,7 @@ impl<'a> Judge<'a> {
             Err(e) => return self.named(&e).map(|()| "degraded: refused by name"),
             Ok(log) => log,
         };
-        let state = match self.expect {
-            Expect::Ambiguous(state, _) | Expect::DoubleFault(state, _) => state,
-            _ => self.log.states.len() - 1,
-        };
+        let state = self.case.readable_state();
         let mut lost = 0;
         for index in log.first_index()..log.next_index() {
             let Ok(entries) = log.entries(index, index + 1, u64::MAX) else {
