@@ -1,0 +1,3 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| raft_fuzz::targets::record_decode(data));
+raft_fuzz_libfuzzer::mutator!(record_decode);

@@ -1,0 +1,3 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| raft_fuzz::targets::segment_open(data));
+raft_fuzz_libfuzzer::mutator!(segment_open);
