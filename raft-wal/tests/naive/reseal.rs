@@ -1,4 +1,4 @@
-//! Bytes changed under checksums that are right again: what is left to judge a log by are the rules.
+//! Bytes changed under checksums that are right again: only the rules are left to judge a log by.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
