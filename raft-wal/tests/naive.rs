@@ -1,6 +1,6 @@
 //! The format against its page: `tests/naive/decoder.py` was written from `docs/FORMAT.md` alone,
-//! in another language, and must get the same frames, records, entries, state and verdict out of the
-//! same files as this library.
+//! in another language, and must get the same frames, records, entries, state and verdict out of
+//! the same files as this library.
 //!
 //! Without a `python3` these tests say so and pass. `RAFT_WAL_SEED=n` runs one seed only,
 //! `RAFT_WAL_NAIVE_LOGS=n` the first `n` seeds of each kind.
