@@ -24,7 +24,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::Parser;
-use raft_vfs::OsVfs;
+use raft_vfs::{OsVfs, Vfs};
 
 use crate::cli::{Cli, Command};
 use crate::source::{Failure, Status, Stop};
@@ -48,11 +48,21 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
+    run_on(&OsVfs, args, out, err)
+}
+
+/// [`run`] on another file system.
+pub fn run_on<V: Vfs>(
+    vfs: &V,
+    args: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => return usage(&e, out, err),
     };
-    let done = command(&cli.command, out).and_then(|code| {
+    let done = command(vfs, &cli.command, out).and_then(|code| {
         out.flush()?;
         Ok(code)
     });
@@ -76,15 +86,15 @@ pub fn run(
     }
 }
 
-fn command(command: &Command, out: &mut dyn Write) -> Result<u8, Stop> {
+fn command<V: Vfs>(vfs: &V, command: &Command, out: &mut dyn Write) -> Result<u8, Stop> {
     match command {
         Command::Dump(args) => {
-            let mut source = open::open(&OsVfs, &args.log.path, args.effective)?;
+            let mut source = open::open(vfs, &args.log.path, args.effective)?;
             let status = dump::dump(&mut *source, args.log.format, out)?;
             Ok(if status == Status::Corrupt { exit::CORRUPT } else { exit::OK })
         }
         Command::Verify(log) => {
-            let mut source = open::open(&OsVfs, &log.path, false)?;
+            let mut source = open::open(vfs, &log.path, false)?;
             let status = verify::verify(&mut *source, log.format, out)?;
             Ok(match status {
                 Status::Corrupt => exit::CORRUPT,
@@ -93,7 +103,7 @@ fn command(command: &Command, out: &mut dyn Write) -> Result<u8, Stop> {
             })
         }
         Command::Stat(log) => {
-            let mut source = open::open(&OsVfs, &log.path, false)?;
+            let mut source = open::open(vfs, &log.path, false)?;
             let status = stat::stat(&mut *source, log.format, out)?;
             Ok(if status == Status::Corrupt { exit::CORRUPT } else { exit::OK })
         }
