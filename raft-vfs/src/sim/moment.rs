@@ -8,6 +8,8 @@ use super::{SimVfs, World};
 /// A disk as it was right after a call that changed it: a place to crash.
 #[derive(Clone, Debug)]
 pub struct Moment {
+    /// Number of the call, as [`SimVfs::calls`] counts.
+    pub call: u64,
     /// What was called.
     pub op: Op,
     /// Where: the line outside this crate that made the call.
@@ -21,7 +23,7 @@ impl World {
     pub(super) fn keep_moment(&mut self, op: Op, site: &'static Location<'static>) {
         if let Some(moments) = &mut self.moments {
             let disk = SimVfs::with_disk(self.disk.clone());
-            moments.push(Moment { op, site, disk });
+            moments.push(Moment { call: self.schedule.calls(), op, site, disk });
         }
     }
 }
@@ -71,6 +73,8 @@ mod tests {
         let lines: Vec<_> = moments.iter().map(|m| m.site.line()).collect();
         assert_eq!(lines, (first..=last).collect::<Vec<_>>());
         assert!(moments.iter().all(|m| m.site.file() == file!()));
+        let calls: Vec<_> = moments.iter().map(|m| m.call).collect();
+        assert_eq!(calls, [2, 3, 4, 5], "one call was made before");
         let left = |m: &Moment| m.disk.power_cut(&mut KeepNothing).read_file(path);
         assert_eq!(moments.iter().filter_map(left).collect::<Vec<_>>(), [b"bytes"]);
         assert!(disk.take_moments().is_empty());
