@@ -2,6 +2,8 @@
 //! the order in which it was appended; whoever reads gets entries of one log; closing ends
 //! everything.
 
+#[path = "shared/cuts.rs"]
+mod cuts;
 #[path = "shared/ends.rs"]
 mod ends;
 #[path = "shared/stress.rs"]

@@ -142,10 +142,9 @@ fn on_a_simulated_disk_the_same_and_a_power_cut_afterwards_loses_nothing() {
         let dir = Path::new("/data/log");
         let (wal, _) = SharedWal::open(disk.clone(), dir, &options()).unwrap();
         let last = turmoil(&wal);
-        let crashed = disk.fork();
-        crashed.power_cut(&mut RandomCrash::new(seed));
+        let crashed = disk.power_cut(&mut RandomCrash::new(seed));
         drop(wal);
-        let (wal, _) = Wal::open(crashed.clone(), dir, &options()).unwrap();
+        let (wal, _) = Wal::open(crashed, dir, &options()).unwrap();
         check(&wal, last);
     }
 }
