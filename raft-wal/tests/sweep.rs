@@ -63,6 +63,9 @@ fn damage_gives_the_same_log_or_an_error_that_names_it_or_a_doubt_that_is_told()
     if let Ok(case) = std::env::var("RAFT_WAL_SWEEP_CASE") {
         return run::replay(&logs, &case);
     }
+    for log in &logs {
+        assert!(log.is_what_it_is_called(), "{}", log.name);
+    }
     let tally = run::sweep(&logs);
     for line in tally.to_string().lines() {
         announce(line);

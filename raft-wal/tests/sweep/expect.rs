@@ -325,11 +325,10 @@ impl<'a> Case<'a> {
         self.log.chart.segments.iter().any(|s| self.has_lost_its_start(s))
     }
 
-    /// Whether the segment before one that lost its first frame, and all that vouched for it, may
-    /// seem to be the newest: it may have been cut short as a closed one.
+    /// Whether the segment before one that is gone, or lost its first frame and all that vouched for
+    /// it, seems to be the newest: it may have been cut short as a closed one.
     pub(crate) fn may_be_blamed(&self) -> bool {
-        let mut there = self.log.chart.segments.iter().filter(|s| self.is_there(s.seq));
-        there.any(|s| self.has_lost_its_start(s))
+        self.may_be_missed()
     }
 
     fn has_lost_its_start(&self, s: &Seg) -> bool {

@@ -176,15 +176,26 @@ impl<'p> History<'p> {
         self.wal = None;
         self.disk = self.disk.power_cut(&mut KeepAll);
         let mut files = Vec::new();
+        let gone = self.earlier_lives();
         for at in self.disk.paths() {
             let Ok(name) = at.strip_prefix(DIR) else { continue };
             let name = name.to_string_lossy().into_owned();
             let bytes = self.disk.read_file(&at).unwrap_or_default();
             let mut older = self.contents.remove(&name).unwrap_or_default();
+            if segment_number(&name).is_some() {
+                older.extend(gone.iter().filter(|life| life.len() == bytes.len()).cloned());
+            }
             older.retain(|old| *old != bytes);
             files.push(File { name, bytes, older });
         }
         files
+    }
+
+    /// What segments that are gone held at last: later ones may be the same files.
+    fn earlier_lives(&self) -> Vec<Vec<u8>> {
+        let contents = self.contents.iter().filter(|(name, _)| segment_number(name).is_some());
+        let gone = contents.filter(|(name, _)| self.disk.read_file(path(name)).is_none());
+        gone.filter_map(|(_, contents)| contents.last().cloned()).collect()
     }
 }
 

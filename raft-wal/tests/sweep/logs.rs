@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raft_vfs::{SimVfs, Vfs};
 use raft_wal::{Batch, Entry, EntryKind, Options, Reset, SnapshotMark};
 
-use crate::chart::{Chart, File};
+use crate::chart::{Chart, File, Seg};
 use crate::history::{History, entries, entry, state, values};
 use crate::page::Page;
 use crate::support::model::Model;
@@ -61,6 +61,17 @@ impl Log {
         self.states.last().expect("there is the empty log")
     }
 
+    /// Whether it is what its name says: the logs whose files were used again or cut short.
+    pub(crate) fn is_what_it_is_called(&self) -> bool {
+        let behind = |s: &Seg| &self.files[s.file].bytes[s.frames.last().map_or(0, |f| f.end)..];
+        let mut segments = self.chart.segments.iter();
+        match self.name {
+            "recycled" => self.chart.newest().is_some_and(|s| behind(s).iter().any(|&b| b != 0)),
+            "released" => segments.any(|s| self.files[s.file].bytes.len() < s.capacity),
+            _ => true,
+        }
+    }
+
     /// The state behind the frame of segment `seq` that ends at `end`.
     pub(crate) fn state_behind(&self, seq: u64, end: usize) -> usize {
         self.behind[&(seq, end)]
@@ -96,7 +107,7 @@ pub(crate) fn all(page: &Page) -> Vec<Log> {
         ("eras", small(), eras),
         ("values-padded", small().align(512), values_padded),
         ("installed", small(), installed),
-        ("recycled", small(), recycled),
+        ("recycled", small().segment_bytes(20 << 10), recycled),
         ("released", small().segment_bytes((1 << 20) + (32 << 10)), released),
     ];
     let log = |(n, (name, options, write))| Log::of(name, page, 100 + n, options, write);
@@ -247,7 +258,8 @@ fn installed(h: &mut History<'_>) {
     h.idle();
 }
 
-/// Segments written into files of removed ones, whose frames stand behind the new ones.
+/// Segments written into files of removed ones, whose frames stand behind the new ones where these
+/// have not come to the second page.
 fn recycled(h: &mut History<'_>) {
     h.save(&entries(1, 3, 1, 100).with_hard_state(state(1, 1, 0)));
     h.fill_until(4, 1, 600);
