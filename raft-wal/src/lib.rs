@@ -41,16 +41,20 @@
 //!
 //! # Threads and time
 //!
-//! Nothing here starts a thread or looks at a clock to decide anything. Background duties are the
-//! `step_` methods of [`Wal`]; without them the log is as safe, and some appends do their work.
-//! Reading needs only `&Wal`.
+//! [`Wal`] starts no thread and looks at no clock to decide anything. Background duties are its
+//! `step_` methods; without them the log is as safe, and some appends do their work. Reading needs
+//! only `&Wal`.
+//!
+//! [`SharedWal`] is the same log for many threads: batches that are appended while a sync runs share
+//! the next one, and two threads of its own serve callbacks and do the duties.
 //!
 //! # The way through the code
 //!
 //! `format` (every byte), `scan` (the one decoder), `recover` (from files to state), `rules` and
 //! `state` (what a batch may do and does), `append`, `era`, `writer` (from batches to files), `gc`
-//! and `steps` (what can wait). The bytes are drawn in `docs/FORMAT.md`; what is promised, and why
-//! a crash at any step keeps it, is in `docs/DURABILITY.md`.
+//! and `steps` (what can wait), `shared`, `group` and `duties` (many threads). The bytes are drawn
+//! in `docs/FORMAT.md`; what is promised, and why a crash at any step keeps it, is in
+//! `docs/DURABILITY.md`.
 
 #![forbid(unsafe_code)]
 
