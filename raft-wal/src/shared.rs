@@ -12,6 +12,7 @@ use raft_vfs::Vfs;
 use crate::append::Flight;
 use crate::duties::{self, Bell};
 use crate::error::{Error, Result};
+use crate::format::IdentPage;
 use crate::group::{Engine, Group};
 use crate::options::Options;
 use crate::paths::io_error;
@@ -111,8 +112,11 @@ impl<V: Vfs> Drop for Threads<V> {
 pub(crate) struct WalEngine<V: Vfs> {
     /// `None` once it is closed.
     wal: Option<Wal<V>>,
-    /// As of the close.
+    /// As of the close: what is durable, and the last batch that was appended.
     durable: Durable,
+    issued: u64,
+    /// What those are told who still wait then.
+    ended: Error,
 }
 
 impl<V: Vfs> WalEngine<V> {
@@ -153,13 +157,13 @@ impl<V: Vfs> Engine for WalEngine<V> {
     }
 
     fn issued(&self) -> u64 {
-        self.wal.as_ref().map_or(self.durable, |wal| wal.tip).batch_seq
+        self.wal.as_ref().map_or(self.issued, |wal| wal.tip.batch_seq)
     }
 
     fn failed(&self) -> Option<Error> {
         match &self.wal {
             Some(wal) => wal.healthy().err(),
-            None => Some(Error::Closed),
+            None => Some(self.ended.clone()),
         }
     }
 
@@ -191,7 +195,12 @@ impl<V: Vfs> SharedWal<V> {
     pub fn new(wal: Wal<V>) -> Result<Self> {
         let (durable, dir) = (wal.durable(), wal.paths.dir.clone());
         let shared = Arc::new(Shared {
-            group: Group::new(WalEngine { wal: Some(wal), durable }),
+            group: Group::new(WalEngine {
+                wal: Some(wal),
+                durable,
+                issued: 0,
+                ended: Error::Closed,
+            }),
             bell: Bell::default(),
             trouble: Mutex::new(None),
         });
@@ -335,6 +344,14 @@ impl<V: Vfs> SharedWal<V> {
         self.read(Wal::next_index)
     }
 
+    /// The last index; for an empty log the one before its first. `None` before index 0.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn last_index(&self) -> Result<Option<u64>> {
+        self.read(Wal::last_index)
+    }
+
     /// The hard state, durable or not.
     ///
     /// # Errors
@@ -365,6 +382,22 @@ impl<V: Vfs> SharedWal<V> {
     /// [`Error::Closed`].
     pub fn blob(&self, key: &[u8]) -> Result<Option<Bytes>> {
         self.read(|wal| wal.blob(key).cloned())
+    }
+
+    /// All keyed values, by key.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn blobs(&self) -> Result<Vec<(Bytes, Bytes)>> {
+        self.read(|wal| wal.blobs().map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    /// Who the log is.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn identity(&self) -> Result<IdentPage> {
+        self.read(Wal::identity)
     }
 
     /// Whether everything that the open recovered is durable; see [`Wal::recovered_durable`].
@@ -401,7 +434,8 @@ impl<V: Vfs> SharedWal<V> {
         let closed = self.shared.group.grounded(|engine| {
             let mut wal = engine.wal.take().ok_or(Error::Closed)?;
             let synced = wal.sync();
-            engine.durable = wal.durable();
+            (engine.durable, engine.issued) = (wal.durable(), wal.tip.batch_seq);
+            engine.ended = synced.as_ref().err().cloned().unwrap_or(Error::Closed);
             synced.and_then(|()| wal.close())
         });
         self.threads.stop_sync();

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use raft_vfs::SimVfs;
 use raft_vfs::sim::{Fault, Op};
-use raft_wal::{Error, Options, SharedWal, Wal};
+use raft_wal::{Batch, Error, HardState, Options, SharedWal, Wal};
 
 use crate::support::{batch, entry};
 
@@ -112,4 +112,47 @@ fn a_callback_may_append_and_may_drop_the_last_handle() {
         }
     };
     assert_eq!(opened.0.next_index(), 3);
+}
+
+#[test]
+fn a_close_whose_sync_fails_tells_those_who_wait_that_their_batches_are_in_doubt() {
+    let disk = SimVfs::new(1);
+    let wal = open(&disk);
+    let first = wal.append(&batch(entry(1, 0, 1, 100))).unwrap();
+    wal.wait(first).unwrap();
+    let other = wal.clone();
+    let second = wal.append(&batch(entry(2, 0, 2, 100))).unwrap();
+    disk.fail_next(Op::SyncData, Fault::Eio);
+    assert!(matches!(wal.close(), Err(Error::Poisoned { .. })));
+    assert!(matches!(other.wait(second), Err(Error::Poisoned { .. })));
+    assert!(other.wait(first).is_ok(), "what was acknowledged stays so");
+}
+
+#[test]
+fn what_a_handle_tells_is_what_the_log_holds() {
+    let disk = SimVfs::new(1);
+    let wal = open(&disk);
+    let small = |key: &'static str, value: &'static str| (key.into(), value.into());
+    let first = Batch {
+        hard_state: Some(HardState { term: 1, vote: 2, commit: 1 }),
+        metadata: Some("m".into()),
+        blobs: vec![small("k", "v"), small("l", "w")],
+        ..batch(entry(1, 0, 1, 100))
+    };
+    wal.append(&first).unwrap();
+    wal.append(&batch(entry(2, 0, 2, 100))).unwrap();
+    assert_eq!(wal.durable().batch_seq, 0, "nobody has waited");
+    wal.sync().unwrap();
+    assert_eq!((wal.durable().last_index, wal.durable().term), (2, 1));
+    assert_eq!((wal.first_index().unwrap(), wal.next_index().unwrap()), (1, 3));
+    assert_eq!(wal.last_index().unwrap(), Some(2));
+    assert_eq!(wal.hard_state().unwrap(), first.hard_state.unwrap());
+    assert_eq!(wal.metadata().unwrap(), first.metadata);
+    assert_eq!(wal.blobs().unwrap(), first.blobs);
+    assert_eq!(wal.blob(b"k").unwrap(), Some("v".into()));
+    assert_eq!(wal.snapshot().unwrap(), None);
+    assert_eq!((wal.term(0).unwrap(), wal.term(2).unwrap()), (None, Some(1)));
+    assert!(matches!(wal.entries(2, 4, 10), Err(Error::Unavailable { .. })));
+    assert_eq!(wal.entries(1, 3, 0).unwrap().len(), 1, "one in any case");
+    assert!(wal.recovered_durable().unwrap() && wal.poisoned().is_none());
 }
