@@ -1,5 +1,6 @@
 //! What an input is, and what each way of opening makes of it: `show TARGET FILE`.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -19,13 +20,14 @@ fn main() -> io::Result<()> {
         "etcd_dir" => {
             let disk = disk_of_etcd(&input);
             files(&disk, &mut out)?;
-            return Ok(());
+            return dump(&disk, "/etcd", &mut out);
         }
         _ => return Err(io::Error::other("dir_open, segment_open or etcd_dir")),
     };
     let (disk, options) = log.ok_or_else(|| io::Error::other("an input that means nothing"))?;
     files(&disk, &mut out)?;
-    openings(&disk, &options, &mut out)
+    openings(&disk, &options, &mut out)?;
+    dump(&disk, "/data/log", &mut out)
 }
 
 fn files(disk: &SimVfs, out: &mut impl Write) -> io::Result<()> {
@@ -59,6 +61,17 @@ fn openings(disk: &SimVfs, options: &Options, out: &mut impl Write) -> io::Resul
             }
         }
         Err(e) => writeln!(out, "degraded: {e}")?,
+    }
+    Ok(())
+}
+
+fn dump(disk: &SimVfs, dir: &str, out: &mut impl Write) -> io::Result<()> {
+    for command in ["dump", "verify"] {
+        writeln!(out, "== wal-dump {command}")?;
+        let args = ["wal-dump", command, dir].map(OsString::from);
+        let mut messages = Vec::new();
+        let code = wal_dump::run_on(disk, args, out, &mut messages);
+        writeln!(out, "{}exit code {code}", String::from_utf8_lossy(&messages))?;
     }
     Ok(())
 }

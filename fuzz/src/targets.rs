@@ -2,6 +2,7 @@
 
 mod api_ops;
 mod dir_open;
+mod dump;
 mod etcd_dir;
 mod judge;
 mod record_decode;

@@ -22,6 +22,6 @@ pub fn disk_of_dir(data: &[u8]) -> Option<(SimVfs, Options)> {
 /// If it does not hold.
 pub fn dir_open(data: &[u8]) {
     if let Some((disk, options)) = disk_of_dir(data) {
-        judge::log(&disk, &options);
+        judge::log(&disk, &options, data);
     }
 }

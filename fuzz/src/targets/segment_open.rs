@@ -60,6 +60,6 @@ pub fn disk_of_segment(data: &[u8]) -> Option<(SimVfs, Options)> {
 /// If it does not hold.
 pub fn segment_open(data: &[u8]) {
     if let Some((disk, options)) = disk_of_segment(data) {
-        judge::log(&disk, &options);
+        judge::log(&disk, &options, data);
     }
 }

@@ -50,6 +50,7 @@ fn options(u: &mut Unstructured<'_>, initial: u64) -> Result<Options> {
         .max_unsynced_bytes([0, 4096, 8 << 20][u.choose_index(3)?])
         .tail_cache_bytes([0, 4096, 8 << 20][u.choose_index(3)?])
         .align([1, 1, 512, 4096][u.choose_index(4)?])
+        .spare_segments([2, 2, 0, 5][u.choose_index(4)?])
         .verify([Verify::Tail, Verify::Full, Verify::Auto][u.choose_index(3)?])
         .read_mode([ReadMode::Map, ReadMode::Pread][u.choose_index(2)?]))
 }
