@@ -132,7 +132,8 @@ impl Batch {
     }
 }
 
-/// Names a batch in the order of appending. Later batches have greater tickets.
+/// Names a batch in the order of appending. Later batches have greater tickets. It speaks of the
+/// handle that gave it: another opening of the log may give the number of a lost batch again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
 
