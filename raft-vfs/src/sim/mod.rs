@@ -31,7 +31,8 @@
 //! from 0. Files of the old disk go on working on the old one.
 //!
 //! [`SimVfs::set_moments`] keeps such a fork after every call that changes the disk, with the line
-//! of the program that made the call: all the places at which a program can crash.
+//! of the program that made the call: all the places at which a program can crash. [`skipping`]
+//! leaves out what such a line calls: all the calls that a program can forget.
 //!
 //! # Determinism
 //!
@@ -59,6 +60,7 @@ mod fault;
 mod file;
 mod image;
 mod moment;
+mod skip;
 mod vfs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +75,7 @@ pub use self::crash::{
 pub use self::fault::{Call, Fault, Op, Persistence, is_crashed};
 pub use self::file::FsyncFailure;
 pub use self::moment::Moment;
+pub use self::skip::{Skip, skipping};
 pub use self::vfs::{SimFile, SimLock, SimMap};
 
 use self::dir::Ino;

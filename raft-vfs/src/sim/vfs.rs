@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::dir::Ino;
 use super::disk::Node;
 use super::fault::{Denial, Op};
+use super::skip::is_skipped;
 use super::{SimVfs, World};
 use crate::{Access, DirEntry, FileId, FileKind, LockError, Vfs, VfsFile};
 
@@ -101,6 +102,9 @@ impl Vfs for SimVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if is_skipped(Op::Rename, Location::caller()) {
+            return Ok(());
+        }
         let mut world = self.world();
         world.admit(Op::Rename, to)?;
         world.disk.rename(from, to)?;
@@ -109,6 +113,9 @@ impl Vfs for SimVfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        if is_skipped(Op::Remove, Location::caller()) {
+            return Ok(());
+        }
         let mut world = self.world();
         world.admit(Op::Remove, path)?;
         world.disk.remove(path)?;
@@ -133,6 +140,9 @@ impl Vfs for SimVfs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if is_skipped(Op::SyncDir, Location::caller()) {
+            return Ok(());
+        }
         let mut world = self.world();
         let admitted = world.schedule.admit(Op::SyncDir, dir, 0, 0);
         let found = world.disk.lookup(dir).map(|(ino, _)| ino);
@@ -157,7 +167,8 @@ impl Vfs for SimVfs {
     fn lock(&self, path: &Path) -> Result<SimLock, LockError> {
         let found = self.lock_file(path);
         let ino = found.map_err(|source| LockError::Io { path: path.to_path_buf(), source })?;
-        if self.world().locked.insert(ino) {
+        let granted = is_skipped(Op::Lock, Location::caller());
+        if self.world().locked.insert(ino) || granted {
             Ok(SimLock { vfs: self.clone(), ino })
         } else {
             Err(LockError::Held { path: path.to_path_buf(), holder: "this process" })
@@ -185,6 +196,9 @@ impl SimFile {
 
     #[track_caller]
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if is_skipped(Op::Write, Location::caller()) {
+            return Ok(bytes.len());
+        }
         let mut world = self.vfs.world();
         let admitted = world.schedule.admit(Op::Write, &self.path, offset, bytes.len() as u64);
         let (count, died) = match admitted {
@@ -224,6 +238,9 @@ impl VfsFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if is_skipped(Op::SyncData, Location::caller()) {
+            return Ok(());
+        }
         let mut world = self.vfs.world();
         match world.schedule.admit(Op::SyncData, &self.path, 0, 0) {
             Ok(_) => {
@@ -249,6 +266,9 @@ impl VfsFile for SimFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
+        if is_skipped(Op::Truncate, Location::caller()) {
+            return Ok(());
+        }
         let mut world = self.vfs.world();
         world.schedule.admit(Op::Truncate, &self.path, 0, len)?;
         if self.access == Access::Read {
