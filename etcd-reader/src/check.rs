@@ -341,11 +341,12 @@ impl Checker {
             findings.note(&first.name, 0, NoteKind::StartsLate, message);
             return;
         }
+        let before = start.saturating_sub(1);
         findings.problem(Problem {
             segment: first.name.clone(),
             offset: 0,
             kind: ProblemKind::MissingSegment,
-            expected: format!("segment 0, or a snapshot marker for entry {} or later", start - 1),
+            expected: format!("segment 0, or a snapshot marker for entry {before} or later"),
             found: format!("segment {} first, and no such marker", first.seq),
             message: "the log's beginning is missing and no snapshot replaces it".to_owned(),
         });

@@ -31,8 +31,10 @@ pub struct EntryRef {
     pub offset: u64,
     /// Length word, record and padding together, in bytes; at most the file's length.
     pub frame_len: u64,
-    /// The rolling checksum before it, by which it is verified again when it is fetched.
+    /// The rolling checksum before it and including it, by which it is verified again when it is
+    /// fetched. The stored one may be damaged beside sound data.
     seed: u32,
+    crc: u32,
 }
 
 /// A replayed log: overwritten suffixes gone, entries before a received snapshot gone.
@@ -110,6 +112,7 @@ impl<V: Vfs> Replay<V> {
                     offset: record.offset,
                     frame_len: record.frame_len,
                     seed: record.seed,
+                    crc: record.crc,
                 });
             }
         }
@@ -187,7 +190,7 @@ fn decode(bytes: &Bytes, entry: &EntryRef) -> Option<Entry> {
     let head = Head::parse(&bytes[..bytes.len().min(HEAD_MAX)]).ok()?;
     let end = usize::try_from(head.record_len()).ok().filter(|&end| end <= bytes.len())?;
     let data = bytes.slice(head.len..end);
-    if crc32c_append(entry.seed, &data) != head.crc {
+    if crc32c_append(entry.seed, &data) != entry.crc {
         return None;
     }
     let frame = Frame {
@@ -196,7 +199,7 @@ fn decode(bytes: &Bytes, entry: &EntryRef) -> Option<Entry> {
         position: 2,
         kind: head.kind,
         seed: entry.seed,
-        crc: head.crc,
+        crc: entry.crc,
         data: Some(data),
     };
     match record::decode(&frame) {

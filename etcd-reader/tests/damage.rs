@@ -218,6 +218,13 @@ fn a_missing_beginning_without_a_snapshot_is_named() {
 }
 
 #[test]
+fn a_missing_beginning_of_a_log_named_for_index_zero_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("0000000000000002-0000000000000000.wal"), [0; 8]).unwrap();
+    assert!(read(dir.path()).kinds().contains(&ProblemKind::MissingSegment));
+}
+
+#[test]
 fn a_segment_cut_at_a_record_breaks_the_chain() {
     let dir = log(|w| {
         for index in 1..=3 {

@@ -304,3 +304,17 @@ fn a_fetched_payload_is_verified_again() {
     common::edit(&path, |bytes| bytes[second.offset as usize + 30] ^= 1);
     assert!(matches!(replay.fetch(&second), Err(Error::Changed { index: 2, .. })));
 }
+
+#[test]
+fn an_entry_whose_stored_checksum_is_damaged_can_be_fetched() {
+    let dir = plain_log(3);
+    let before = Replay::read(OsVfs, dir.path(), ReadOptions::default()).unwrap();
+    let second = before.entries()[1];
+    let path = dir.path().join(&before.layout().segments[0].name);
+    common::edit(&path, |bytes| bytes[second.offset as usize + 11] ^= 1);
+    let mut replay = Replay::read(OsVfs, dir.path(), ReadOptions::default()).unwrap();
+    assert_eq!(replay.findings().problems().len(), 1, "{:#?}", replay.findings());
+    let fetch = |e| replay.fetch(&e).unwrap();
+    let all: Vec<_> = before.entries().iter().copied().map(fetch).collect();
+    assert_eq!(all, [entry(1, 1), entry(1, 2), entry(1, 3)]);
+}

@@ -133,6 +133,12 @@ impl RecoveryReport {
         }
     }
 
+    /// Whether bytes behind the last good batch were given up: what a crash in the middle of a
+    /// write leaves. What stands behind the mark of a closed log is no batch.
+    pub fn is_torn(&self) -> bool {
+        self.discarded.is_some() && self.tail != Tail::Clean
+    }
+
     pub(crate) fn note(&mut self, path: impl Into<PathBuf>, what: impl Into<String>) {
         self.notes.push(Note { path: path.into(), what: what.into() });
     }

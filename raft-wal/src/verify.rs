@@ -9,7 +9,7 @@ use crate::error::{Corrupt, Error, LostRange, Result};
 use crate::options::{Options, Verify};
 use crate::paths::Paths;
 use crate::read_only::ReadOnly;
-use crate::report::{RecoveryReport, Tail};
+use crate::report::RecoveryReport;
 use crate::survey::survey;
 
 /// What a verification says of a log.
@@ -51,8 +51,7 @@ pub fn verify<V: Vfs>(vfs: V, dir: impl AsRef<Path>, options: &Options) -> Resul
     let options = options.clone().verify(Verify::Full);
     let first = match ReadOnly::open(vfs.clone(), dir.as_ref(), &options) {
         Ok((log, report)) => {
-            let torn = report.discarded.is_some() && report.tail != Tail::Clean;
-            let status = match (log.is_live(), torn) {
+            let status = match (log.is_live(), report.is_torn()) {
                 (true, _) => Status::LiveTail,
                 (false, true) => Status::TornTail,
                 (false, false) => Status::Intact,

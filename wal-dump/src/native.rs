@@ -16,8 +16,8 @@ use raft_wal::format::{Base, Control};
 use raft_wal::inspect::{self, Segment};
 use raft_wal::scan::{Frame, Step, StopReason};
 use raft_wal::{
-    EntryKind, Error, Options, ReadOnly, RecoveryReport, SnapshotMark, Tail, Verification, Verify,
-    VoteRule, WalName,
+    EntryKind, Error, Options, ReadOnly, RecoveryReport, SnapshotMark, Verification, Verify, VoteRule,
+    WalName,
 };
 
 use crate::source::{
@@ -335,8 +335,7 @@ impl<V: Vfs> Source for Effective<V> {
         }
         let state = log.hard_state();
         record(Record::HardState { term: state.term, vote: state.vote, commit: state.commit })?;
-        let torn = matches!(report.tail, Tail::Torn { .. } | Tail::Unknown);
-        Ok(recovered(report, torn, log.is_live()))
+        Ok(recovered(report, report.is_torn(), log.is_live()))
     }
 }
 

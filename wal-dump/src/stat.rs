@@ -99,7 +99,8 @@ impl Stats {
         if let Some(last) = self.last_index
             && from <= last
         {
-            self.overwritten += last - from + 1;
+            // A damaged log may go from end to end of the indexes again and again.
+            self.overwritten = self.overwritten.saturating_add((last - from).saturating_add(1));
             self.last_index = from.checked_sub(1);
         }
     }

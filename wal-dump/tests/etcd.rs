@@ -10,6 +10,9 @@ use std::fs;
 use std::path::Path;
 
 use common::{bytes, copy_dir, copy_of, edit, files, json, of_type, run, shared_dirs, small};
+use etcd_reader::writer::Writer;
+use etcd_reader::{Entry, EntryKind};
+use raft_vfs::OsVfs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -238,6 +241,18 @@ fn stat_counts_what_is_there() {
     let sizes = stat["payload_sizes"].as_array().unwrap();
     let sum: u64 = sizes.iter().map(|s| s["entries"].as_u64().unwrap()).sum();
     assert_eq!(sum, entries.len() as u64);
+}
+
+#[test]
+fn stat_counts_entries_that_go_from_end_to_end_of_the_indexes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(OsVfs, dir.path(), b"").unwrap();
+    for index in [1, u64::MAX, 1, u64::MAX, 0] {
+        let data = ::bytes::Bytes::new();
+        writer.entry(&Entry { index, term: 1, kind: EntryKind::Normal, data }).unwrap();
+    }
+    let (code, lines) = json(&["stat"], dir.path());
+    assert_eq!((code, &lines[0]["overwritten"]), (3, &json!(u64::MAX)), "{lines:?}");
 }
 
 #[test]

@@ -172,6 +172,21 @@ fn a_torn_last_batch_ends_verify_with_2_and_dump_with_0() {
 }
 
 #[test]
+fn a_torn_first_batch_is_torn_to_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut wal, _) = Wal::open(OsVfs, dir.path(), &options()).unwrap();
+    save(&mut wal, &Batch::of_entries(vec![entry(1, 1, 10)]));
+    drop(wal);
+    edit(&files(&dir.path().join("wal"), "1.seg")[0], |bytes| bytes[12288 + 60] ^= 1);
+    let (code, verdict) = json(&["verify"], dir.path());
+    assert_eq!((code, &verdict[0]["status"]), (2, &json!("torn_tail")), "{verdict:?}");
+    for command in [&["dump"][..], &["dump", "--effective"], &["stat"]] {
+        let (code, lines) = json(command, dir.path());
+        assert_eq!((code, &lines.last().unwrap()["status"]), (0, &json!("torn_tail")), "{lines:?}");
+    }
+}
+
+#[test]
 fn one_segment_or_the_wal_directory_is_enough_to_look_at() {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path());
