@@ -97,6 +97,7 @@ impl<V: Vfs> Wal<V> {
             align: self.options.align,
             era: self.era,
             era_nonce: self.era_nonce,
+            reused: false,
         };
         Ok(Publishing {
             vfs: self.vfs.clone(),
@@ -164,7 +165,10 @@ impl<V: Vfs> Publishing<V> {
     /// A file of the right size with header and blank marks, synced, under the temporary name.
     fn prepare(&mut self) -> Result<V::File> {
         let (file, old_salt) = match self.recycle()? {
-            Some(recycled) => recycled,
+            Some(recycled) => {
+                self.header.reused = true;
+                recycled
+            }
             None => (self.create()?, 0),
         };
         let spare = &self.spare;

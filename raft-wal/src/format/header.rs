@@ -29,7 +29,12 @@ pub struct SegmentHeader {
     pub era: u64,
     /// Random per era.
     pub era_nonce: u64,
+    /// The file had an earlier life: what no batch of this one covers is not zero but of that one.
+    pub reused: bool,
 }
+
+/// The bit of `compat` that says [`SegmentHeader::reused`].
+const COMPAT_REUSED: u32 = 1;
 
 /// Why a header was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,7 @@ impl SegmentHeader {
         let mut b = [0; Self::LEN];
         put(&mut b, 0, &Self::MAGIC);
         put(&mut b, 8, &VERSION.to_le_bytes());
+        put(&mut b, 12, &if self.reused { COMPAT_REUSED } else { 0 }.to_le_bytes());
         put(&mut b, 20, &self.salt.to_le_bytes());
         put(&mut b, 24, &self.wal_uuid);
         put(&mut b, 40, &self.seq.to_le_bytes());
@@ -97,6 +103,7 @@ impl SegmentHeader {
             align: get_u64(b, 64),
             era: get_u64(b, 72),
             era_nonce: get_u64(b, 80),
+            reused: get_u32(b, 12) & COMPAT_REUSED != 0,
         };
         let possible = [1, 512, 4096].contains(&h.align) && h.capacity <= Self::CAPACITY_MAX;
         if possible { Ok(h) } else { Err(HeaderFault::Bad) }

@@ -63,6 +63,7 @@ fn header() -> SegmentHeader {
         align: 512,
         era: distinct(3),
         era_nonce: distinct(4),
+        reused: true,
     }
 }
 
@@ -70,7 +71,7 @@ fn header_values() -> Values {
     vec![
         ("magic", SegmentHeader::MAGIC.into()),
         ("version", u64::from(format::VERSION).into()),
-        ("compat", 0.into()),
+        ("compat", 1.into()),
         ("incompat", 0.into()),
         ("salt", u64::from(SALT).into()),
         ("wal_uuid", UUID.into()),
