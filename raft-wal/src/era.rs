@@ -40,11 +40,17 @@ impl<V: Vfs> Wal<V> {
         let carries = start.is_due();
         let entries = self.carried_entries(start)?;
         let cut = start.cut;
-        let base = self.base(&cut, BaseReason::Open, start.carry.batches, start.discarded.as_ref());
+        let repairs = start.repairs;
+        let reason = if repairs { BaseReason::Repair } else { BaseReason::Open };
+        let base = self.base(&cut, reason, start.carry.batches, start.discarded.as_ref());
+        let live_seq = start.inherited.as_ref().map_or(0, |i| i.seq);
         let opening =
             if carries { self.carry(base, start, entries) } else { self.opening(base, user) };
         let published = self.take_segment(&opening)?;
-        self.write_head(published.header.seq)?;
+        let start_seq = published.header.seq;
+        if !repairs {
+            self.write_head(start_seq, live_seq, cut.segment)?;
+        }
         let Some(start) = self.start.take() else { return Ok(()) };
         if let Some(i) = start.inherited.as_ref().filter(|i| i.seq == cut.segment) {
             let len = i.file.len().unwrap_or(0);
@@ -57,6 +63,10 @@ impl<V: Vfs> Wal<V> {
             self.put_carry(&opening)?;
             self.sync_writer()?;
             self.promise()?;
+            if repairs {
+                // Until here a crash leaves the damage as it was found.
+                self.write_head(start_seq, live_seq, cut.segment)?;
+            }
             self.recovered_durable = true;
         } else {
             self.put_opening(&opening)?;
@@ -350,11 +360,8 @@ impl<V: Vfs> Wal<V> {
     }
 
     /// Says in IDENT that a segment is about to be started, durably, so that its loss is provable
-    /// although nothing closed its predecessor.
-    fn write_head(&mut self, start_seq: u64) -> Result<()> {
-        let start = self.start.as_ref();
-        let live_seq = start.and_then(|s| s.inherited.as_ref()).map_or(0, |i| i.seq);
-        let proven_seq = start.map_or(0, |s| s.cut.segment);
+    /// although nothing closed its predecessor; and which segments it stands on.
+    fn write_head(&mut self, start_seq: u64, live_seq: u64, proven_seq: u64) -> Result<()> {
         let page = if self.ident.head_page == 2 { 3 } else { 2 };
         let mut uuid_half = [0; 8];
         uuid_half.copy_from_slice(&self.ident.page.wal_uuid[..8]);

@@ -149,6 +149,17 @@ pub enum Error {
         /// One past the last index.
         next_index: u64,
     },
+    /// A repair would forget a vote: damage took a batch that may have held a newer term or vote.
+    /// Nothing was changed.
+    #[error("{dir}: term {term} vote {vote} is the newest that is readable, and a newer vote may be lost: a node that forgets a vote can vote twice, and two leaders can be elected; add the node to its cluster as a new member, or repair with RepairPolicy::AcceptLostVote", dir = dir.display())]
+    VoteInDoubt {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The newest readable term.
+        term: u64,
+        /// The vote in it.
+        vote: u64,
+    },
     /// An option has a value that cannot work.
     #[error("option {option}: {found} is out of range: expected {expected}")]
     Option {

@@ -78,6 +78,7 @@ mod publish;
 mod read;
 mod read_only;
 mod recover;
+mod repair;
 mod report;
 mod rules;
 pub mod scan;
@@ -99,6 +100,9 @@ pub use error::{Error, Result};
 pub use options::{Identity, Options, ReadMode, TailPolicy, Verify, VoteRule};
 pub use paths::WalName;
 pub use read_only::ReadOnly;
+pub use repair::{
+    GivenUp, Kept, Outline, RepairCut, RepairPlan, RepairPolicy, RepairReport, SetAside, plan_repair,
+};
 pub use report::{Discarded, Note, RecoveryReport, Tail};
 pub use shared::SharedWal;
 pub use steps::MARK_IDLE;

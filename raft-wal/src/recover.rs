@@ -15,6 +15,7 @@
 //!
 //! What is readable but not proven durable is then written again by `era`.
 
+mod prefix;
 mod replay;
 mod segment_file;
 mod tail;
@@ -40,6 +41,7 @@ use crate::segment::Cut;
 use crate::state::LogState;
 use crate::types::HardState;
 
+pub(crate) use self::prefix::{Bound, recover_prefix};
 pub(crate) use self::replay::{Carry, CutPoint};
 pub(crate) use self::segment_file::{SegmentFile, SegmentInfo, load_segment, load_segment_at};
 pub(crate) use self::tail::Newest;
@@ -75,7 +77,7 @@ struct Young {
 }
 
 /// Every segment in the directory, or why it could not be read.
-type Segments = BTreeMap<u64, Result<SegmentInfo>>;
+pub(crate) type Segments = BTreeMap<u64, Result<SegmentInfo>>;
 
 /// One pass over a directory.
 pub(crate) struct Recovery<'a, V: Vfs> {

@@ -418,7 +418,10 @@ fn sealed_next<F: VfsFile>(f: &SegmentFile<F>) -> Result<Option<u64>> {
 }
 
 /// Every valid frame of a segment, past bad ones.
-fn each_frame<F: VfsFile>(f: &SegmentFile<F>, mut take: impl FnMut(&Frame)) -> Result<()> {
+pub(crate) fn each_frame<F: VfsFile>(
+    f: &SegmentFile<F>,
+    mut take: impl FnMut(&Frame),
+) -> Result<()> {
     let Some(h) = f.header else { return Ok(()) };
     let fault = |e| io_error("read", &f.path, None, e);
     let mut scanner = Scanner::new(&f.file, h.salt, f.len, Check::Full);

@@ -66,12 +66,14 @@ pub(crate) struct EraStart<F> {
     /// Term or vote were raised from a mark and must be written.
     pub(crate) raised: bool,
     pub(crate) discarded: Option<crate::report::Discarded>,
+    /// The log was cut by a repair: it must be written so before anything else.
+    pub(crate) repairs: bool,
 }
 
 impl<F> EraStart<F> {
     /// Whether what was recovered must be written again before it may be relied on.
     pub(crate) fn is_due(&self) -> bool {
-        self.carry.batches > 0 || self.raised
+        self.carry.batches > 0 || self.raised || self.repairs
     }
 }
 
@@ -177,7 +179,7 @@ impl<V: Vfs> Wal<V> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of the handle, assembled once")]
-    fn assemble(
+    pub(crate) fn assemble(
         vfs: V,
         paths: Paths,
         options: Options,
@@ -223,6 +225,7 @@ impl<V: Vfs> Wal<V> {
             carry: r.carry,
             raised: report.state_raised,
             discarded: report.discarded.clone(),
+            repairs: false,
         };
         Self {
             unindexed: unindexed.cloned().collect(),
@@ -442,7 +445,7 @@ fn open_ident<V: Vfs>(
 
 /// What an earlier process created may exist in the cache alone: makes the names, and the HEAD slot
 /// that the next one must not be written over, durable before anything is decided by them.
-fn sync_names<V: Vfs>(vfs: &V, paths: &Paths, ident: &Ident) -> Result<()> {
+pub(crate) fn sync_names<V: Vfs>(vfs: &V, paths: &Paths, ident: &Ident) -> Result<()> {
     let fault = |op, path: &Path, e| io_error(op, path, None, e);
     match vfs.list(&paths.wal) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && ident.head.start_seq == 0 => {

@@ -105,6 +105,23 @@ pub(super) fn replay<V: Vfs>(
     newest: &Newest<V::File>,
     older: Vec<Arc<ClosedSegment<V>>>,
 ) -> Result<(LogState<V>, CutPoint, Carry)> {
+    let (mut state, cut, carry) = replay_batches(recovery, newest, older)?;
+    let v = &state.view;
+    if v.covered_from() > v.first_index {
+        let lost =
+            LostRange { first: v.first_index, last: v.covered_from().checked_sub(1), term: None };
+        return Err(gap(&newest.segment.path, FIRST_FRAME, lost));
+    }
+    state.view.settle()?;
+    Ok((state, cut, carry))
+}
+
+/// The same without asking whether all entries are there.
+pub(super) fn replay_batches<V: Vfs>(
+    recovery: &Recovery<'_, V>,
+    newest: &Newest<V::File>,
+    older: Vec<Arc<ClosedSegment<V>>>,
+) -> Result<(LogState<V>, CutPoint, Carry)> {
     let s = &newest.segment;
     let fault = |e| io_error("read", &s.path, None, e);
     let mut state = view_before(newest, older)?;
@@ -144,13 +161,6 @@ pub(super) fn replay<V: Vfs>(
             };
         }
     }
-    let v = &state.view;
-    if v.covered_from() > v.first_index {
-        let lost =
-            LostRange { first: v.first_index, last: v.covered_from().checked_sub(1), term: None };
-        return Err(gap(&s.path, FIRST_FRAME, lost));
-    }
-    state.view.settle()?;
     Ok((state, cut, carry))
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Newest<F> {
 }
 
 /// Step 4: scans the newest segment up to its first bad frame and finds out how much is proven.
-fn prove<V: Vfs>(
+pub(super) fn prove<V: Vfs>(
     r: &mut Recovery<'_, V>,
     segment: SegmentFile<V::File>,
     header: SegmentHeader,
