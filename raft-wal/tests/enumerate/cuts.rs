@@ -12,8 +12,9 @@ pub(crate) struct Budget {
     pub(crate) pairs: usize,
     /// Beyond: how many random subsets are kept.
     pub(crate) random: usize,
-    /// Every fill is combined with every tear. Otherwise tears are made over old bytes alone, and
-    /// beyond `exhaustive` each subset gets one tear and one other fill, in turns.
+    /// Every subset with every fill, and that with every tear. Otherwise tears are made over old
+    /// bytes alone, and of more than eight changes each subset gets one tear and, besides old
+    /// bytes, one fill, in turns.
     pub(crate) full: bool,
     /// One in so many different states is crashed again at every point of its recovery.
     pub(crate) second: u64,
@@ -72,16 +73,19 @@ pub(crate) fn for_each(
     seed: u64,
     mut visit: impl FnMut(&Cut) -> Result<(), String>,
 ) -> Result<(), String> {
+    /// With so many changes a subset is worth everything.
+    const FEW: usize = 8;
     let count = units.len();
+    let turn = |turn: usize| (!budget.full && count > FEW).then_some(turn);
     if count <= budget.exhaustive {
-        for bits in 0..1_u32 << count {
+        for bits in 0..1_usize << count {
             let keep = (0..count).map(|i| bits >> i & 1 == 1).collect();
-            vary(units, budget, keep, None, &mut visit)?;
+            vary(units, budget, keep, turn(bits), &mut visit)?;
         }
         return Ok(());
     }
-    for (keep, turn) in samples(units, budget, seed).into_iter().zip(0..) {
-        vary(units, budget, keep, Some(turn).filter(|_| !budget.full), &mut visit)?;
+    for (n, keep) in samples(units, budget, seed).into_iter().enumerate() {
+        vary(units, budget, keep, turn(n), &mut visit)?;
     }
     Ok(())
 }

@@ -208,10 +208,16 @@ impl Judge<'_> {
 
     /// The recovery after a crash in a recovery.
     pub(crate) fn third(&mut self, disk: &SimVfs, issued: &Issued) -> Outcome {
+        self.look(disk, issued).map(drop)
+    }
+
+    /// Recovers and judges.
+    pub(crate) fn look(&mut self, disk: &SimVfs, issued: &Issued) -> Outcome<Model> {
         self.tally.judged += 1;
         let (wal, _) = open(disk, &options()).map_err(|e| format!("REFUSED again: {e}"))?;
         let got = read_all(&wal).map_err(|e| format!("REFUSED reading again: {e}"))?;
-        issued.legal(&got).map_err(|why| format!("ILLEGAL again: {why}"))
+        issued.legal(&got).map_err(|why| format!("ILLEGAL again: {why}"))?;
+        Ok(got)
     }
 }
 

@@ -200,14 +200,18 @@ fn aftermath(judge: &mut Judge<'_>, disk: &SimVfs, issued: &Issued, cuts: u64) -
     Ok(())
 }
 
-/// A process starts on what the cache has. What it serves is durable: neither an eviction of the
-/// cache nor a power cut takes it away.
+/// A process starts on what the cache has. What it serves is durable, with and without an append:
+/// neither an eviction of the cache nor a power cut takes it away.
 fn restart(judge: &mut Judge<'_>, disk: &SimVfs, issued: &Issued) -> Outcome {
+    let served = disk.fork();
+    let got = Issued::after(judge.look(&served, issued)?);
     let recovered = judge.recover(disk, issued)?;
-    let durable = Issued::after(recovered.after);
-    judge.third(&disk.power_cut(&mut KeepNothing), &durable)?;
-    disk.drop_caches();
-    judge.third(disk, &durable)
+    for (disk, durable) in [(&served, got), (disk, Issued::after(recovered.after))] {
+        judge.third(&disk.power_cut(&mut KeepNothing), &durable)?;
+        disk.drop_caches();
+        judge.third(disk, &durable)?;
+    }
+    Ok(())
 }
 
 impl Run {
