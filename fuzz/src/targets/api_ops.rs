@@ -13,7 +13,8 @@ use arbitrary::Unstructured;
 /// Asserts:
 ///
 /// - a batch is accepted if and only if `docs/FORMAT.md`, section 8, says so (`rules.rs`);
-/// - the open log holds what the model holds, after every operation that reads;
+/// - the open log holds what the model holds, and another process that reads it meanwhile finds a
+///   log that was issued, no older than what was acknowledged;
 /// - an error is explained by what was done to the disk, and changes nothing but where it says so;
 /// - after a crash, in several ways, and after every reopen the log is one that was issued, no
 ///   older than what was acknowledged, and opening it twice gives the same;

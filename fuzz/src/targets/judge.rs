@@ -192,13 +192,14 @@ fn degraded(
         }
     };
     let _ = (log.hard_state(), log.snapshot(), log.metadata(), log.blobs().count());
+    let intact = verified.as_ref().is_ok_and(|v| v.status == Status::Intact);
     match model {
-        Some(model) => undamaged(&log, model),
-        None => damaged(&log),
+        Some(model) if intact => undamaged(&log, model),
+        _ => damaged(&log),
     }
 }
 
-/// A log that opens, read as if it were damaged.
+/// A log without fault, read as if it were damaged.
 fn undamaged(log: &Degraded<SimVfs>, model: &Model) {
     assert!(log.problems().is_empty() && log.lost().is_empty(), "{:?}", log.problems());
     let (first, next) = (log.first_index(), log.next_index());
@@ -210,7 +211,7 @@ fn undamaged(log: &Degraded<SimVfs>, model: &Model) {
     assert!(entries.iter().all(|e| log.term(e.index) == Some(e.term)));
 }
 
-/// A log that is refused. Its frames may have right checksums and make no sense together, so that
+/// A log that is refused, or torn. Its frames may have right checksums and make no sense together, so that
 /// bounds and lost ranges need not fit; but what is there is what was asked for, and what is
 /// refused was said to be lost.
 fn damaged(log: &Degraded<SimVfs>) {

@@ -7,7 +7,7 @@ use raft_vfs::SimVfs;
 use raft_vfs::sim::{
     Fault, FsyncFailure, KeepAll, KeepNothing, Op, Persistence, RandomCrash, is_crashed,
 };
-use raft_wal::{Batch, Error, Options, ReadMode, Tail, Ticket, Verify, Wal};
+use raft_wal::{Batch, Error, Options, ReadMode, ReadOnly, Tail, Ticket, Verify, Wal};
 
 use super::batches;
 use super::rules::lawful;
@@ -95,6 +95,7 @@ impl Run {
                 22 => self.compact_to(u, &mut wal)?,
                 23 => {
                     self.compare(&wal);
+                    self.look();
                     Life::GoesOn
                 }
                 24 | 25 => self.plan(u)?,
@@ -280,6 +281,29 @@ impl Run {
                 assert_eq!(difference, None, "the open log, of {:?}", self.issued.last());
             }
             Err(error) => drop(self.explain("read", &error)),
+        }
+    }
+
+    /// Another process reads the log meanwhile: it sees one that was issued, no older than what
+    /// was acknowledged.
+    fn look(&self) {
+        let opened = ReadOnly::open(self.disk.clone(), DIR, &self.options);
+        let read = opened.and_then(|(log, _)| {
+            let (first, next) = (log.first_index(), log.next_index());
+            let base_term = first.checked_sub(1).map(|before| log.term(before)).transpose()?;
+            Ok(Model {
+                first,
+                base_term: base_term.flatten(),
+                entries: log.entries(first, next, u64::MAX)?,
+                hard_state: log.hard_state(),
+                snapshot: log.snapshot().cloned(),
+                metadata: log.metadata().cloned(),
+                blobs: log.blobs().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            })
+        });
+        match read {
+            Ok(seen) => self.legal(&seen),
+            Err(error) => drop(self.explain("another process reads", &error)),
         }
     }
 
