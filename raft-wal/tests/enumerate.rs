@@ -20,6 +20,8 @@ mod cuts;
 mod directed;
 #[path = "enumerate/judge.rs"]
 mod judge;
+#[path = "enumerate/repair.rs"]
+mod repair;
 #[path = "enumerate/run.rs"]
 mod run;
 #[path = "enumerate/script.rs"]

@@ -10,6 +10,7 @@ use raft_vfs::{DirEntry, SimVfs, Vfs};
 use raft_wal::SharedWal;
 
 use super::judge::{Judge, key_of};
+use super::repair::damage_and_repair;
 use super::run::{Outcome, Run};
 use super::script::{self, Pace};
 use crate::support::oracle::Issued;
@@ -31,13 +32,18 @@ pub(crate) enum Way {
     /// Segments so large that their dead tails are cut off, and that the thread which makes them
     /// syncs on the way.
     LargeSegment,
+    /// A damaged log is repaired.
+    Repair,
 }
 
 impl Directed {
     /// Every way, `times` times.
     pub(crate) fn all(times: u64) -> Vec<Self> {
         let of = |way| (0..times).map(move |seed| Self { way, seed });
-        [Way::LostWal, Way::LeftIndex, Way::LargeSegment].into_iter().flat_map(of).collect()
+        [Way::LostWal, Way::LeftIndex, Way::LargeSegment, Way::Repair]
+            .into_iter()
+            .flat_map(of)
+            .collect()
     }
 
     pub(crate) fn walk(&self, judge: &mut Judge<'_>) -> Outcome {
@@ -47,6 +53,7 @@ impl Directed {
             Way::LostWal => lost_wal(judge, run),
             Way::LeftIndex => left_index(judge, run),
             Way::LargeSegment => large_segment(judge, run),
+            Way::Repair => damage_and_repair(judge, run),
         }
     }
 }
