@@ -5,9 +5,10 @@
 //! | variable | |
 //! |---|---|
 //! | `RAFT_WAL_ENUM_LENGTH=N` | all scripts of up to N operations (default 2) |
-//! | `RAFT_WAL_ENUM_FULL=1` | more cuts of each point: every pair lost, 512 random ones, all tears |
+//! | `RAFT_WAL_ENUM_FULL=1` | more cuts of each point: all pairs, 512 random ones, all tears |
 //! | `RAFT_WAL_ENUM_SECOND=N` | one in N crash states is crashed again inside its recovery |
 //! | `RAFT_WAL_ENUM_RANDOM=N` | N random scripts of 30 operations instead |
+//! | `RAFT_WAL_SEED=N` | the first of their seeds (default 0) |
 //! | `RAFT_WAL_SCRIPT=S` | one script, as a failure names it |
 
 #![allow(clippy::disallowed_methods, reason = "reads the sources that it is a test of")]
@@ -86,7 +87,10 @@ fn longest() -> u32 {
 fn scripts() -> Vec<Vec<Script>> {
     let by_length: Vec<Vec<Script>> = match (replayed(), number("RAFT_WAL_ENUM_RANDOM")) {
         (Some(one), _) => vec![one],
-        (None, Some(count)) => vec![(0..count).map(|seed| Script::random(seed, 30)).collect()],
+        (None, Some(count)) => {
+            let first = number("RAFT_WAL_SEED").unwrap_or(0);
+            vec![(first..first + count).map(|seed| Script::random(seed, 30)).collect()]
+        }
         (None, None) => (0..=longest()).map(Script::all).collect(),
     };
     by_length.iter().flat_map(|all| all.chunks(1000)).map(<[Script]>::to_vec).collect()
