@@ -280,7 +280,7 @@ impl<V: Vfs> Wal<V> {
         if writer.header.align > 1 {
             let at = writer.last().end;
             if let Some(pad) = writer.pad(&mut self.encoder, next_index) {
-                self.cache.push(at, pad.bytes);
+                self.cache.push(at, &pad.pieces);
                 self.tip.batch_seq = writer.last().batch_seq;
             }
         }

@@ -4,6 +4,9 @@
 //! needs, so that the log can be read from any segment on. The first segment of an era also
 //! carries what was readable but not proven durable; until that is synced nothing is served.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use raft_vfs::{Access, Vfs, VfsFile, VfsFileExt};
 
 use crate::append::Prepared;
@@ -13,6 +16,8 @@ use crate::format::{
     Base, BaseReason, Control, FIRST_FRAME, HeadSlot, PAGE, SEAL_FRAME_LEN, flags,
 };
 use crate::gc::DeadTail;
+use crate::index::SegmentIndex;
+use crate::options::ReadMode;
 use crate::paths::io_error;
 use crate::recover::CutPoint;
 use crate::rules::Change;
@@ -56,7 +61,8 @@ impl<V: Vfs> Wal<V> {
             let len = i.file.len().unwrap_or(0);
             self.dead_tails.extend(DeadTail::of(i.seq, &i.path, cut.cut.end, len));
         }
-        self.enter(published, cut, start.inherited.map(|i| (i.path, i.seq, i.salt, i.start_next)));
+        let old = start.inherited.map(|i| (i.path, i.seq, i.salt, i.start_next));
+        self.enter(published, cut, old, ClosedSegment::inherited);
         self.walk.retain(|&seq| seq <= cut.segment);
         self.walk.push(self.highest_walk());
         if carries {
@@ -109,7 +115,7 @@ impl<V: Vfs> Wal<V> {
         self.durable = self.tip;
         (self.unsynced_low, self.in_flight_low) = (u64::MAX, u64::MAX);
         let old = (writer.path, writer.header.seq, writer.header.salt, writer.start_next);
-        self.enter(published, sealed, Some(old));
+        self.enter(published, sealed, Some(old), ClosedSegment::indexed);
         self.walk.push(to.0);
         // The Base was sized with the cut before SEAL; it is written with the one behind it.
         let mut opening = opening;
@@ -139,7 +145,8 @@ impl<V: Vfs> Wal<V> {
         &mut self,
         published: Published<V::File>,
         cut: CutPoint,
-        old: Option<(std::path::PathBuf, u64, u32, u64)>,
+        old: Option<(PathBuf, u64, u32, u64)>,
+        closed: fn(V, SegmentId, ReadMode, SegmentIndex) -> ClosedSegment<V>,
     ) {
         if let Some((path, seq, salt, start_next)) = old {
             let life = self.files.entry(seq).or_default().clone();
@@ -147,8 +154,7 @@ impl<V: Vfs> Wal<V> {
             let live = seq == cut.segment;
             let index = self.state.view.tail.clone();
             let mode = self.options.read_mode;
-            let closed = ClosedSegment::appended(self.vfs.clone(), id, mode, index);
-            let closed = std::sync::Arc::new(closed);
+            let closed = Arc::new(closed(self.vfs.clone(), id, mode, index));
             if live {
                 self.unindexed.push_back(closed.clone());
             }
@@ -299,7 +305,7 @@ impl<V: Vfs> Wal<V> {
             &opening.controls,
             &opening.entries,
         );
-        self.cache.push(FIRST_FRAME, encoded.bytes.clone());
+        self.cache.push(FIRST_FRAME, &encoded.pieces);
         self.tip.batch_seq = writer.last().batch_seq;
         let seq = writer.header.seq;
         let mut truncated = Ok(());
@@ -307,7 +313,7 @@ impl<V: Vfs> Wal<V> {
         if resets {
             view.reset(&Reset { first_index: view.first_index, base_term: view.base_term });
             self.state.floor_seq = self.state.floor_seq.max(seq);
-        } else if !opening.entries.is_empty() {
+        } else if opening.flags & flags::TRUNC != 0 || !opening.entries.is_empty() {
             truncated = view.truncate(first);
         }
         if let Err(e) = truncated {
@@ -346,7 +352,7 @@ impl<V: Vfs> Wal<V> {
         self.unsynced_low = self.unsynced_low.min(touched);
         let at = writer.last().end;
         let encoded = writer.put(&mut self.encoder, flags, first_index, controls, entries);
-        self.cache.push(at, encoded.bytes);
+        self.cache.push(at, &encoded.pieces);
         let seq = writer.header.seq;
         self.tip.batch_seq = writer.last().batch_seq;
         let count = entries.len() as u64;

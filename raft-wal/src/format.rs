@@ -30,7 +30,7 @@ pub use record::{RecordHead, RecordKind, control_seed, entry_seed};
 
 pub(crate) use control::encode_control;
 pub(crate) use frame::body_crc_start;
-pub(crate) use record::encode_record;
+pub(crate) use record::{encode_around, encode_record, is_around};
 
 /// The unit of headers, marks and identity copies.
 pub const PAGE: u64 = 4096;

@@ -155,6 +155,8 @@ impl Options {
     }
 
     /// How much of the newest part of the log is kept in memory for reading (default 8 MiB).
+    /// Payloads of 4 KiB and more are not copied for that: as long as they are kept, so is the
+    /// whole allocation that an entry's [`Bytes`](bytes::Bytes) is a part of.
     pub fn tail_cache_bytes(mut self, bytes: u64) -> Self {
         self.tail_cache_bytes = bytes;
         self

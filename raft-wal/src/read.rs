@@ -9,7 +9,7 @@ use crate::cache::TailCache;
 use crate::error::{Error, Result};
 use crate::paths::io_error;
 use crate::pins::Pin;
-use crate::segment::{Budget, ClosedSegment, RecordReader, bad_record, entry_in};
+use crate::segment::{Budget, ClosedSegment, RecordReader, bad_record};
 use crate::types::Entry;
 use crate::view::{LogView, Place};
 use crate::wal::Wal;
@@ -103,8 +103,7 @@ impl<V: Vfs> Reading<'_, V> {
         let mut reader = RecordReader::file(tail.file, end);
         for index in low..high {
             let at = self.view.tail.offset(index).ok_or(none(index))?;
-            let held = tail.cache.and_then(|c| c.find(at));
-            let entry = match held.and_then(|(b, from)| entry_in(b, tail.salt, index, from)) {
+            let entry = match tail.cache.and_then(|c| c.entry(tail.salt, index, at)) {
                 Some(e) => Some(e),
                 None => reader
                     .entry(tail.salt, index, at)
@@ -204,8 +203,8 @@ impl<V: Vfs> Wal<V> {
         let mut index = low;
         while index < high {
             let offset = self.state.view.tail.offset(index).ok_or(none(index))?;
-            let cached = self.cache.find(offset).filter(|_| self.writer.is_some());
-            match cached.and_then(|(b, from)| entry_in(b, tail.salt, index, from)) {
+            let cache = self.writer.is_some().then_some(&self.cache);
+            match cache.and_then(|c| c.entry(tail.salt, index, offset)) {
                 Some(_) if !at.is_empty() => break,
                 Some(entry) => {
                     let fits = budget.take(&entry);

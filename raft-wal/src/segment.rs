@@ -31,8 +31,8 @@ pub(crate) struct Cut {
 /// How a closed segment knows where its entries are.
 #[derive(Debug)]
 enum Table {
-    /// `scanned`: it comes from a scan up to the cut, not from appending.
-    Memory { index: SegmentIndex, scanned: bool },
+    /// `exact`: it is what a scan up to the cut gives.
+    Memory { index: SegmentIndex, exact: bool },
     /// An index file whose head fits; its tables are checked at first use.
     File { head: IndexHead, path: PathBuf, loaded: OnceLock<Loaded> },
 }
@@ -87,14 +87,15 @@ pub(crate) struct SegmentId {
 }
 
 impl<V: Vfs> ClosedSegment<V> {
-    /// With the index that appending left in memory.
-    pub(crate) fn appended(vfs: V, id: SegmentId, mode: ReadMode, index: SegmentIndex) -> Self {
-        Self::new(vfs, id, mode, Table::Memory { index, scanned: false })
+    /// With an index that may know of entries behind the cut.
+    pub(crate) fn inherited(vfs: V, id: SegmentId, mode: ReadMode, index: SegmentIndex) -> Self {
+        Self::new(vfs, id, mode, Table::Memory { index, exact: false })
     }
 
-    /// With the index that a scan up to the cut has given.
-    pub(crate) fn scanned(vfs: V, id: SegmentId, mode: ReadMode, index: SegmentIndex) -> Self {
-        Self::new(vfs, id, mode, Table::Memory { index, scanned: true })
+    /// With the index that a scan up to the cut has given, or every append from the segment's
+    /// first on.
+    pub(crate) fn indexed(vfs: V, id: SegmentId, mode: ReadMode, index: SegmentIndex) -> Self {
+        Self::new(vfs, id, mode, Table::Memory { index, exact: true })
     }
 
     /// With the index file at `path`, if its head says that it describes exactly this cut.
@@ -182,11 +183,16 @@ impl<V: Vfs> ClosedSegment<V> {
     }
 
     /// The index that a scan of the segment up to its cut gives: what an index file is made of, so
-    /// that the file and a scan cannot differ.
+    /// that the file and a scan cannot differ. Without a scan where that is known already; reading
+    /// again what was just written takes longer than the writing did.
     pub(crate) fn scan(&self) -> Result<Cow<'_, SegmentIndex>> {
+        let scan = || scan_to_cut(&self.open()?, &self.id(), Check::Full);
         match &self.table {
-            Table::Memory { index, scanned: true } => Ok(Cow::Borrowed(index)),
-            _ => scan_to_cut(&self.open()?, &self.id(), Check::Full).map(Cow::Owned),
+            Table::Memory { index, exact: true } => {
+                debug_assert!(scan().ok().is_none_or(|s| s == *index), "as a scan gives it");
+                Ok(Cow::Borrowed(index))
+            }
+            _ => scan().map(Cow::Owned),
         }
     }
 

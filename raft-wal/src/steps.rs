@@ -71,10 +71,10 @@ impl<V: Vfs> Wal<V> {
     }
 
     /// Writes the index file of the oldest closed segment that has none. Returns whether there was
-    /// one. Reads that segment once and blocks for one sync.
+    /// one. Blocks for one sync, and reads the segment once if this process did not write it.
     ///
-    /// The file is made by scanning the segment as a recovery would, so it cannot say anything
-    /// else than a scan. It is a cache: a write error leaves the segment without one.
+    /// The file says what a scan of the segment gives; debug builds compare. It is a cache: a write
+    /// error leaves the segment without one.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Io`] if the segment itself cannot be read.

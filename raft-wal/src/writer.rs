@@ -33,6 +33,7 @@ pub(crate) struct SegmentWriter<F> {
     pos: u64,
     written: u64,
     durable: u64,
+    /// The pieces of frames.
     queue: Vec<Bytes>,
     /// A flush was begun and has not ended.
     in_flight: bool,
@@ -169,13 +170,13 @@ impl<F: VfsFile> SegmentWriter<F> {
     }
 
     fn enqueue(&mut self, encoded: &Encoded) {
-        self.pos += encoded.bytes.len() as u64;
+        self.pos += encoded.pieces.len();
         assert!(self.pos <= self.header.capacity, "room was checked before encoding");
         self.last =
             Cut { batch_seq: self.last.batch_seq + 1, chain: encoded.header_crc, end: self.pos };
         self.promised =
             self.promised.max(if self.durable > FIRST_FRAME { self.durable } else { 0 });
-        self.queue.push(encoded.bytes.clone());
+        self.queue.extend(encoded.pieces.iter().cloned());
     }
 
     /// Queues the frame that closes the segment.
@@ -209,10 +210,17 @@ impl<F: VfsFile> SegmentWriter<F> {
     /// Hands the queue to the file, without a sync.
     pub(crate) fn write_queue(&mut self) -> io::Result<()> {
         assert!(!self.in_flight, "a flush in flight has the file for itself");
-        write_frames(&*self.file, &self.queue, self.written)?;
+        write_frames(&*self.file, &self.queue, self.written, self.end_mark())?;
         self.queue.clear();
         self.written = self.pos;
         Ok(())
+    }
+
+    /// How many zeros follow the queue. In a file that is used again they keep a scan from meeting
+    /// what it held before where the next frame will stand: the end of the log looks like one.
+    fn end_mark(&self) -> usize {
+        let room = self.header.capacity.saturating_sub(self.pos).min(FRAME_HEADER_LEN);
+        if self.header.reused { room as usize } else { 0 }
     }
 
     /// Takes what is queued, and a mark if term or vote changed, to be written and synced by
@@ -230,6 +238,7 @@ impl<F: VfsFile> SegmentWriter<F> {
             frames: std::mem::take(&mut self.queue),
             at: self.written,
             mark,
+            end_mark: self.end_mark(),
             covers: self.last,
             promised: self.promised,
             mark_page: self.marks.written,
@@ -310,6 +319,7 @@ pub(crate) struct Flush<F> {
     /// Offset of the first frame.
     at: u64,
     mark: Option<MarkWrite>,
+    end_mark: usize,
     /// The last batch that the sync covers.
     covers: Cut,
     promised: u64,
@@ -319,7 +329,7 @@ pub(crate) struct Flush<F> {
 impl<F: VfsFile> Flush<F> {
     /// Writes and syncs. Blocks until the disk says so. Every error is final.
     pub(crate) fn run(&self) -> io::Result<()> {
-        write_frames(&*self.file, &self.frames, self.at)?;
+        write_frames(&*self.file, &self.frames, self.at, self.end_mark)?;
         if let Some(mark) = &self.mark {
             mark.write(&*self.file)?;
         }
@@ -340,10 +350,17 @@ impl MarkWrite {
     }
 }
 
-fn write_frames<F: VfsFile>(file: &F, frames: &[Bytes], at: u64) -> io::Result<()> {
+fn write_frames<F: VfsFile>(
+    file: &F,
+    frames: &[Bytes],
+    at: u64,
+    end_mark: usize,
+) -> io::Result<()> {
     if frames.is_empty() {
         return Ok(());
     }
+    let zeros = [0; FRAME_HEADER_LEN as usize];
     let mut slices: Vec<_> = frames.iter().map(|b| IoSlice::new(b)).collect();
+    slices.push(IoSlice::new(&zeros[..end_mark]));
     file.write_all_vectored_at(&mut slices, at)
 }

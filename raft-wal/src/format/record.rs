@@ -112,6 +112,18 @@ pub const fn control_seed(salt: u32, ordinal: u32) -> u32 {
     salt ^ !ordinal
 }
 
+/// Appends a record's head. The caller has bounded `len` below 2^28 bytes.
+fn put_head(out: &mut BytesMut, term: u64, kind: RecordKind, len: usize) {
+    assert!(len < 1 << 28, "record lengths are checked before encoding");
+    out.put_u64_le(term);
+    out.put_u32_le((len as u32) << 4 | u32::from(kind.number()));
+}
+
+/// Zeros between a record's data and its checksum.
+const fn padding_len(len: usize) -> usize {
+    (record_len(len as u64) - RECORD_OVERHEAD) as usize - len
+}
+
 /// Appends a record and returns its checksum.
 ///
 /// The caller has bounded `data` below 2^28 bytes and reserved room.
@@ -122,15 +134,46 @@ pub(crate) fn encode_record(
     kind: RecordKind,
     data: &[u8],
 ) -> u32 {
-    assert!(data.len() < 1 << 28, "record lengths are checked before encoding");
     let start = out.len();
-    let total = record_len(data.len() as u64) as usize;
-    out.put_u64_le(term);
-    out.put_u32_le((data.len() as u32) << 4 | u32::from(kind.number()));
+    put_head(out, term, kind, data.len());
     out.put_slice(data);
-    out.put_bytes(0, total - RECORD_OVERHEAD as usize - data.len());
+    out.put_bytes(0, padding_len(data.len()));
     let c = crc(seed, &out[start..]);
     out.put_u32_le(c);
-    debug_assert_eq!(out.len() - start, total);
+    debug_assert_eq!((out.len() - start) as u64, record_len(data.len() as u64));
     c
+}
+
+/// [`encode_record`] without the data: they belong between the first [`RecordHead::LEN`] bytes that
+/// this appends and the rest. Reads them once, for the checksum.
+pub(crate) fn encode_around(
+    out: &mut BytesMut,
+    seed: u32,
+    term: u64,
+    kind: RecordKind,
+    data: &[u8],
+) -> u32 {
+    let start = out.len();
+    put_head(out, term, kind, data.len());
+    out.put_bytes(0, padding_len(data.len()));
+    let (head, padding) = out[start..].split_at(RecordHead::LEN);
+    let c = crc_of_parts(seed, &[head, data, padding]);
+    out.put_u32_le(c);
+    c
+}
+
+/// The checksum of a record whose data are elsewhere, if its last four bytes agree with it.
+/// `head` and `rest` are what [`encode_around`] appends.
+pub(crate) fn is_around(seed: u32, head: &[u8], data: &[u8], rest: &[u8]) -> bool {
+    rest.split_last_chunk::<4>().is_some_and(|(padding, c)| {
+        crc_of_parts(seed, &[head, data, padding]) == u32::from_le_bytes(*c)
+    })
+}
+
+fn crc_of_parts(seed: u32, parts: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize()
 }

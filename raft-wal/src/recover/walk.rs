@@ -112,7 +112,7 @@ fn closed_segment<V: Vfs>(
     }
     let index = scan_to_cut(&s.file, &id, Check::Full)?;
     r.report.scanned_bytes += base.prev_end;
-    Ok((ClosedSegment::scanned(r.vfs.clone(), id, mode, index), its_base))
+    Ok((ClosedSegment::indexed(r.vfs.clone(), id, mode, index), its_base))
 }
 
 /// The Base record in a closed segment's first batch.
