@@ -319,19 +319,11 @@ impl<'a> Case<'a> {
         begun || !self.harm.added.is_empty()
     }
 
-    /// Files that sound evidence may miss although they were not touched: where the first frame of
-    /// a segment is lost, what stood before it may have been removed long ago.
-    pub(crate) fn may_be_missed(&self) -> bool {
-        self.log.chart.segments.iter().any(|s| self.has_lost_its_start(s))
-    }
-
-    /// Whether the segment before one that is gone, or lost its first frame and all that vouched for
-    /// it, seems to be the newest: it may have been cut short as a closed one.
+    /// Whether sound evidence may speak against a file that was not touched. Where a segment is gone,
+    /// or its first frame with all that vouched for it, the one before it seems to be the newest:
+    /// what it was built on may have been removed long ago, and itself cut short as a closed one.
     pub(crate) fn may_be_blamed(&self) -> bool {
-        self.may_be_missed()
-    }
-
-    fn has_lost_its_start(&self, s: &Seg) -> bool {
-        s.frames.first().is_some_and(|f| self.frame_hit(s, f))
+        let lost = |s: &Seg| s.frames.first().is_some_and(|f| self.frame_hit(s, f));
+        self.log.chart.segments.iter().any(lost)
     }
 }
