@@ -6,6 +6,7 @@ mod dump;
 mod etcd_dir;
 mod judge;
 mod record_decode;
+mod repaired;
 mod segment_open;
 
 pub use api_ops::api_ops;

@@ -186,6 +186,10 @@ fn links<'a>(bytes: &mut [u8], other: impl Fn(u64) -> Option<&'a [u8]>) {
                 (8, 136) if n == 0 => {
                     let era: Vec<u8> = bytes[72..88].to_vec();
                     put(bytes, at + 72, &era);
+                    if u64_at(bytes, at) == 0 {
+                        // The log begins here: nothing stands before it.
+                        bytes[at + 8..at + 32].fill(0);
+                    }
                     let Some(prev) = other(u64_at(bytes, at)) else { continue };
                     if prev.len() < FIRST_FRAME {
                         continue;
