@@ -117,7 +117,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     let Some((segment, header)) = found else {
         judge_head(&r, None, &segments, &young)?;
         let state = LogState::empty(r.options.initial_index);
-        r.report.certain = r.ident.head.start_seq == 0;
+        r.report.certain = r.ident.head.start_seq == 0 && !was_begun(&segments, &young);
         let out = empty_log(state, young.numbers, era, highest);
         return judge_empty_marks(&mut r, &segments, out);
     };
@@ -142,6 +142,13 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
         era,
         highest,
     })
+}
+
+/// Whether anything says that one of the unstarted segments held a batch: bytes where its first
+/// batch would be, or a mark that repeats a hard state.
+fn was_begun(segments: &Segments, young: &Young) -> bool {
+    let marks = segments.values().flatten().flat_map(|s| &s.marks);
+    young.begun || marks.into_iter().any(|m| m.state_off != 0)
 }
 
 /// The log of a directory in which nothing was ever started.
@@ -218,7 +225,13 @@ fn find_newest<V: Vfs>(
     young: &mut Young,
 ) -> Result<Option<(SegmentFile<V::File>, SegmentHeader)>> {
     let numbers: Vec<u64> = segments.keys().rev().copied().collect();
+    let start = r.ident.head.start_seq;
     for seq in numbers {
+        if seq < start && !r.names.segments.contains(&start) {
+            // Before anything is said against an older segment, which was cut behind its end as
+            // soon as the one that is missing was durable.
+            return Err(missing(r.paths, start, HEAD_SAYS, None));
+        }
         let Some(info) = segments.remove(&seq) else { continue };
         let info = info?;
         let header = header_of(r, &info)?;
@@ -300,6 +313,8 @@ pub(crate) fn refuse_unsupported(path: &std::path::Path, stop: Option<&Stop>) ->
     }
 }
 
+const HEAD_SAYS: &str = "IDENT says that the log went on there, or in what replaced it";
+
 /// Step 6: the segments that HEAD and SEAL speak of must exist.
 fn judge_head<V: Vfs>(
     r: &Recovery<'_, V>,
@@ -314,12 +329,7 @@ fn judge_head<V: Vfs>(
     if head.start_seq > h_seq {
         for seq in [head.start_seq, head.live_seq, head.proven_seq] {
             if seq != 0 && !there(seq) {
-                return Err(missing(
-                    r.paths,
-                    seq,
-                    "IDENT says that the log went on there, or in what replaced it",
-                    None,
-                ));
+                return Err(missing(r.paths, seq, HEAD_SAYS, None));
             }
         }
     }

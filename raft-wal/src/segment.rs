@@ -17,6 +17,7 @@ use crate::index::SegmentIndex;
 use crate::options::ReadMode;
 use crate::paths::io_error;
 use crate::pins::Life;
+use crate::recover::refuse_unsupported;
 use crate::scan::{Check, Scanner, Step};
 use crate::types::Entry;
 
@@ -246,6 +247,21 @@ impl<V: Vfs> ClosedSegment<V> {
         (crc(head.salt, &bytes[IndexHead::LEN..]) == head.tables_crc).then_some(bytes)
     }
 
+    /// Whether the index file says what a scan has found; so without an index file.
+    pub(crate) fn agrees_with(&self, scanned: &SegmentIndex) -> bool {
+        let Table::File { head, path, .. } = &self.table else { return true };
+        let same = (head.first, head.n) == (scanned.first, scanned.offsets.len() as u64)
+            && (head.low, head.had_reset) == (scanned.low, scanned.had_reset)
+            && u64::from(head.runs) == scanned.runs.len() as u64;
+        let tables = || self.read_tables(head, path);
+        same && tables().is_some_and(|b| {
+            let offsets = b[IndexHead::LEN..].chunks_exact(4).map(|o| get_u32(o, 0));
+            let runs = (0..scanned.runs.len()).map(|i| run_in_tables(head, &b, i));
+            offsets.take(scanned.offsets.len()).eq(scanned.offsets.iter().copied())
+                && runs.eq(scanned.runs.iter().copied())
+        })
+    }
+
     /// Offset of the record of `index`.
     fn offset(&self, index: u64) -> Result<Option<u64>> {
         match &self.table {
@@ -362,12 +378,14 @@ pub(crate) fn bad_record(
     }
 }
 
+/// The `i`-th run of terms; there are as many as the head says.
+fn run_in_tables(head: &IndexHead, b: &[u8], i: usize) -> Run {
+    let at = IndexHead::LEN + (head.n as usize * 4).next_multiple_of(8) + i * 16;
+    Run { index: get_u64(b, at), term: get_u64(b, at + 8) }
+}
+
 fn term_in_tables(head: &IndexHead, b: &Bytes, index: u64) -> Option<u64> {
-    let runs_at = IndexHead::LEN + (head.n as usize * 4).next_multiple_of(8);
-    let run = |i: usize| Run {
-        index: get_u64(b, runs_at + i * 16),
-        term: get_u64(b, runs_at + i * 16 + 8),
-    };
+    let run = |i: usize| run_in_tables(head, b, i);
     let (mut lo, mut hi) = (0, head.runs as usize);
     while lo < hi {
         let mid = lo + (hi - lo) / 2;
@@ -515,6 +533,7 @@ pub(crate) fn scan_to_cut<F: VfsFile>(
                 }
             }
             Step::Stop(stop) => {
+                refuse_unsupported(&id.path, Some(&stop))?;
                 let lost = stop.header.filter(|h| h.n_entries > 0).map_or(lost_from(&index), |h| {
                     let last = h.first_index.checked_add(u64::from(h.n_entries) - 1);
                     Some(LostRange { first: index.next(), last, term: None })

@@ -8,7 +8,7 @@ use raft_vfs::{Vfs, VfsFile};
 
 use super::segment_file::{SegmentFile, header_of};
 use super::tail::Newest;
-use super::{DEGRADED, Recovery, Segments, missing};
+use super::{DEGRADED, Recovery, Segments, missing, refuse_unsupported};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{Base, FIRST_FRAME, SegmentHeader};
 use crate::gc::DeadTail;
@@ -102,13 +102,17 @@ fn closed_segment<V: Vfs>(
     let by_file = ClosedSegment::with_index_file(r.vfs, id.clone(), mode, index_path, uuid)
         .filter(|_| s.len >= base.prev_end);
     if let Some(closed) = by_file {
-        if full {
-            scan_to_cut(&s.file, &id, Check::Full)?;
-            r.report.scanned_bytes += base.prev_end;
-        } else {
+        if !full {
             r.report.indexed += 1;
+            return Ok((closed, its_base));
         }
-        return Ok((closed, its_base));
+        let index = scan_to_cut(&s.file, &id, Check::Full)?;
+        r.report.scanned_bytes += base.prev_end;
+        if closed.agrees_with(&index) {
+            return Ok((closed, its_base));
+        }
+        r.report.note(r.paths.index(s.seq), "not what the segment holds; not used");
+        return Ok((ClosedSegment::indexed(r.vfs.clone(), id, mode, index), its_base));
     }
     let index = scan_to_cut(&s.file, &id, Check::Full)?;
     r.report.scanned_bytes += base.prev_end;
@@ -129,7 +133,10 @@ fn first_base<F: VfsFile>(
             Some(b) if b.era == header.era => return Ok(*b),
             _ => ("the segment's first batch, of its own era".into(), "another batch".into()),
         },
-        Step::Stop(stop) => (stop.expected, stop.found),
+        Step::Stop(stop) => {
+            refuse_unsupported(&s.path, Some(&stop))?;
+            (stop.expected, stop.found)
+        }
     };
     Err(Corrupt {
         kind: CorruptKind::SegmentStart,

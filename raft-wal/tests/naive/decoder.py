@@ -196,7 +196,10 @@ class Log:
 
     def find_newest(self):
         """Step 3."""
+        head = self.slot.start_seq if self.slot else 0
         for seq in sorted(self.segments, reverse=True):
+            if seq < head and head not in self.segments:
+                raise Verdict("damage", f"wal/{head:020}.seg", "HEAD names it")
             seg = self.sound(self.segments[seq])
             if len(seg.data) < seg.header.capacity:
                 raise seg.bad("shorter than its capacity")
@@ -265,6 +268,8 @@ class Log:
                 raise seg.bad("the predecessor has another salt")
             if seg.frames and not seg.started():
                 raise seg.bad("the first frame is another era's", FIRST_FRAME)
+            if seg.newer and seg.p < base.prev_end:
+                raise Verdict("unsupported", seg.name, seg.why)
             frames = [f for f in seg.frames if f.end <= base.prev_end]
             end = frames[-1].end if frames else FIRST_FRAME
             if end != base.prev_end:

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use raft_vfs::SimVfs;
 use raft_vfs::sim::KeepNothing;
 use raft_wal::error::{Corrupt, CorruptKind};
-use raft_wal::format::{FIRST_FRAME, Mark, PAGE};
+use raft_wal::format::{FIRST_FRAME, FrameHeader, IndexHead, Mark, PAGE, crc};
 use raft_wal::{Error, Options, ReadMode, Status, Tail, TailPolicy, Verify, Wal, verify};
 
 use crate::support::lab::{
@@ -14,7 +14,7 @@ use crate::support::lab::{
     write,
 };
 use crate::support::model::Model;
-use crate::support::sim::{DIR, open, path, read_all, segment_path, segments};
+use crate::support::sim::{DIR, index_path, indexes, open, path, read_all, segment_path, segments};
 
 fn full() -> Options {
     small().verify(Verify::Full)
@@ -133,6 +133,65 @@ fn p09_a_missing_file_is_named_and_so_are_the_entries_that_a_bad_batch_held() {
     assert!(model.entry(index).is_some());
 }
 
+#[test]
+fn p09_an_index_file_under_the_last_number_keeps_no_log_from_going_on() {
+    let (disk, model) = closed_log();
+    let index = disk.read_file(index_path(indexes(&disk)[0])).unwrap();
+    disk.write_file(index_path(u64::MAX), &index);
+    let mut lab = Lab::on(disk, small());
+    assert_eq!(model.difference(lab.log()), None);
+    lab.add_synced(1, 20);
+    assert!(!indexes(&lab.disk).contains(&u64::MAX), "it belongs to no segment");
+}
+
+#[test]
+fn p09_an_index_file_that_lies_is_noted_by_a_full_open_and_not_used() {
+    let (disk, model) = closed_log();
+    let file = index_path(indexes(&disk)[0]);
+    let sound = disk.read_file(&file).unwrap();
+    let head = IndexHead::decode(sound[..IndexHead::LEN].try_into().unwrap()).unwrap();
+    assert!(head.n > 1 && head.runs > 0);
+    let runs = IndexHead::LEN + (head.n as usize * 4).next_multiple_of(8);
+    let lies: [&dyn Fn(&mut IndexHead, &mut Vec<u8>); 5] = [
+        &|_, tables| tables[0] ^= 1,
+        &|_, tables| tables[runs - IndexHead::LEN + 8] ^= 1,
+        &|head, _| head.low ^= 1,
+        &|head, _| head.had_reset = !head.had_reset,
+        &|head, _| head.first += 1,
+    ];
+    for (n, lie) in lies.iter().enumerate() {
+        let (mut head, mut tables) = (head, sound[IndexHead::LEN..].to_vec());
+        lie(&mut head, &mut tables);
+        head.tables_crc = crc(head.salt, &tables);
+        let damaged = disk.fork();
+        damaged.write_file(&file, &[&head.encode()[..], &tables].concat());
+        let (got, report) = recover(&damaged, &full());
+        assert_eq!(model.difference(&got), None, "lie {n}");
+        let note = report.notes.iter().find(|note| note.path == file);
+        assert!(note.is_some(), "lie {n}: {report}");
+        let verified = verify(damaged, DIR, &small()).unwrap();
+        assert_eq!(verified.status, Status::Intact, "lie {n}");
+        assert!(verified.report.unwrap().notes.iter().any(|note| note.path == file));
+    }
+}
+
+#[test]
+fn p09_a_closed_segment_that_needs_a_newer_reader_is_not_called_damaged() {
+    let (disk, _) = closed_log();
+    let seq = segments(&disk)[0];
+    let salt = raft_wal::inspect::Segment::open(&disk, &segment_path(seq)).unwrap();
+    let salt = salt.header().unwrap().salt;
+    for frame in [0, 2].map(|n| frames(&disk, seq)[n].clone()) {
+        let newer = disk.fork();
+        let header = FrameHeader { codec: 1, ..frame.header };
+        write(&newer, segment_path(seq), frame.offset, &header.encode(salt, frame.offset));
+        match open(&newer, &full()) {
+            Err(Error::Unsupported { path, found: 1, .. }) => assert_eq!(path, segment_path(seq)),
+            other => panic!("{:?}", other.map(|(_, report)| report)),
+        }
+    }
+}
+
 /// The same damage to the same bytes, without and with a promise.
 #[test]
 fn p10_the_same_bytes_are_torn_without_a_promise_and_damage_with_one() {
@@ -202,6 +261,20 @@ fn p11_the_last_flush_without_a_promise_is_given_up_and_said_so_and_the_policy_c
     lab.add_synced(1, 20);
     let (disk, _) = lab.close();
     assert!(Lab::on(disk, strict).report.certain);
+}
+
+#[test]
+fn p11_an_end_that_was_given_up_is_in_doubt_although_head_is_lost() {
+    let mut lab = Lab::new(small());
+    lab.add_synced(1, 20);
+    let (disk, _) = lab.die();
+    flip(&disk, segment_path(1), FIRST_FRAME);
+    for slot in [2, 3] {
+        flip(&disk, path("IDENT"), slot * PAGE);
+    }
+    let (got, report) = recover(&disk, &small());
+    assert!(got.entries.is_empty() && report.discarded.is_some(), "{report}");
+    assert!(!report.certain, "{report}");
 }
 
 #[test]
