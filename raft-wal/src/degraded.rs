@@ -47,7 +47,7 @@ impl<V: Vfs> Wal<V> {
         let names = dir::list(&vfs, &paths, &mut report)?;
         let ident = ident.ok_or_else(|| dir::no_ident(&paths, &names))?;
         dir::check_identity(&paths, &ident.page, &options)?;
-        let survey = survey(&vfs, &paths, &ident, &names)?;
+        let survey = survey(&vfs, &paths, &ident, &names, options.vote_rule)?;
         let lost = survey.lost_ranges();
         Ok(Degraded { survey, lost, ident: ident.page, _lock: lock })
     }

@@ -200,8 +200,8 @@ impl<V: Vfs> RepairPlan<V> {
 
     /// Decides where the log is cut.
     fn cut(&mut self, refused: Corrupt) -> Result<()> {
-        let survey = survey(&self.vfs, &self.paths, &self.ident, &self.names)?;
         let (vfs, paths, options) = (&self.vfs, &self.paths, &self.options);
+        let survey = survey(vfs, paths, &self.ident, &self.names, options.vote_rule)?;
         let site = Site::look(vfs, paths, options, &self.ident, &self.names, &survey)?;
         let kept = site.keep()?;
         let last = kept.newest.as_ref().map_or(0, |n| n.segment.seq);

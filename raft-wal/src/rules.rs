@@ -1,12 +1,9 @@
 //! The rules of the log: what a batch may do to it. One function judges a batch before it is
 //! written and again when it is replayed.
 
-use raft_vfs::Vfs;
-
-use crate::error::{Error, Reject};
+use crate::error::{Error, Reject, Result};
 use crate::format::{Control, Run};
 use crate::options::VoteRule;
-use crate::state::LogState;
 use crate::types::{HardState, Reset, SnapshotMark};
 
 /// One batch, as far as the rules look: its control records, and index and terms of its entries.
@@ -16,6 +13,22 @@ pub(crate) struct Change<'a> {
     pub(crate) first_index: u64,
     pub(crate) count: u64,
     pub(crate) runs: &'a [Run],
+}
+
+/// What a batch is judged against: the log before it. What is not known is not asked.
+pub(crate) trait Before {
+    /// First and next index.
+    fn bounds(&self) -> (u64, u64);
+    /// Term of the index before the first.
+    fn base_term(&self) -> Option<u64>;
+    /// Term of the last entry; the base term of an empty log.
+    fn last_term(&self) -> Option<u64>;
+    /// Term of `index`.
+    fn term(&self, index: u64) -> Result<Option<u64>>;
+    /// The hard state in force.
+    fn hard_state(&self) -> HardState;
+    /// The snapshot marker in force.
+    fn snapshot(&self) -> Option<&SnapshotMark>;
 }
 
 /// The outcome of the rules: refused for a reason, or not even decidable because of a read error.
@@ -61,15 +74,10 @@ struct Cursor {
 }
 
 /// Judges `change` against `log`. Does not change anything.
-pub(crate) fn check<V: Vfs>(log: &LogState<V>, change: &Change<'_>, votes: VoteRule) -> Verdict {
-    let view = &log.view;
-    let mut at = Cursor {
-        first: view.first_index,
-        next: view.next_index,
-        base_term: view.base_term,
-        reset: false,
-    };
-    let mut hard_state = log.hard_state;
+pub(crate) fn check(log: &impl Before, change: &Change<'_>, votes: VoteRule) -> Verdict {
+    let (first, next) = log.bounds();
+    let mut at = Cursor { first, next, base_term: log.base_term(), reset: false };
+    let mut hard_state = log.hard_state();
     for (_, control) in change.controls {
         match control {
             Control::Compact { first_index, base_term, .. } => {
@@ -110,19 +118,14 @@ pub(crate) fn check<V: Vfs>(log: &LogState<V>, change: &Change<'_>, votes: VoteR
     Ok(())
 }
 
-fn compact<V: Vfs>(
-    log: &LogState<V>,
-    at: &mut Cursor,
-    index: u64,
-    base_term: Option<u64>,
-) -> Verdict {
+fn compact(log: &impl Before, at: &mut Cursor, index: u64, base_term: Option<u64>) -> Verdict {
     if index < at.first || index > at.next {
         return Err(
             Reject::CompactRange { index, first_index: at.first, next_index: at.next }.into()
         );
     }
     if index > at.first {
-        let expected = log.view.term(index - 1)?;
+        let expected = log.term(index - 1)?;
         // Entries that an older compaction removed the files of are not there to be asked.
         if expected.is_some() && expected != base_term {
             return Err(Reject::BaseTerm { index, expected, found: base_term }.into());
@@ -133,12 +136,7 @@ fn compact<V: Vfs>(
     Ok(())
 }
 
-fn snapshot<V: Vfs>(
-    log: &LogState<V>,
-    at: &Cursor,
-    mark: &SnapshotMark,
-    change: &Change<'_>,
-) -> Verdict {
+fn snapshot(log: &impl Before, at: &Cursor, mark: &SnapshotMark, change: &Change<'_>) -> Verdict {
     let Some(after) = mark.index.checked_add(1) else {
         return Err(Reject::IndexOverflow(mark.index).into());
     };
@@ -155,13 +153,13 @@ fn snapshot<V: Vfs>(
     } else if at.reset {
         None
     } else {
-        log.view.term(mark.index)?
+        log.term(mark.index)?
     };
     if let Some(expected) = expected.filter(|&t| t != mark.term) {
         let (index, found) = (mark.index, mark.term);
         return Err(Reject::SnapshotTerm { index, expected, found }.into());
     }
-    match &log.snapshot {
+    match log.snapshot() {
         Some(s) if s.index > mark.index && !at.reset => {
             Err(Reject::SnapshotOld { current: s.index, found: mark.index }.into())
         }
@@ -171,9 +169,9 @@ fn snapshot<V: Vfs>(
 
 /// A reset keeps an older marker below the new log, where every later segment repeats it: right
 /// before the first index it must agree with the base term.
-fn kept_mark<V: Vfs>(log: &LogState<V>, change: &Change<'_>, r: &Reset) -> Verdict {
+fn kept_mark(log: &impl Before, change: &Change<'_>, r: &Reset) -> Verdict {
     let brought = change.controls.iter().any(|(_, c)| matches!(c, Control::Snap(_)));
-    let kept = log.snapshot.as_ref().filter(|m| !brought && m.index + 1 == r.first_index);
+    let kept = log.snapshot().filter(|m| !brought && m.index + 1 == r.first_index);
     match (kept, r.base_term) {
         (Some(m), Some(found)) if m.term != found => {
             Err(Reject::SnapshotTerm { index: m.index, expected: m.term, found }.into())
@@ -182,7 +180,7 @@ fn kept_mark<V: Vfs>(log: &LogState<V>, change: &Change<'_>, r: &Reset) -> Verdi
     }
 }
 
-fn truncate<V: Vfs>(log: &LogState<V>, at: &mut Cursor, from: u64, commit: u64) -> Verdict {
+fn truncate(log: &impl Before, at: &mut Cursor, from: u64, commit: u64) -> Verdict {
     if at.reset {
         return Err(Reject::ResetWithOther.into());
     }
@@ -194,13 +192,13 @@ fn truncate<V: Vfs>(log: &LogState<V>, at: &mut Cursor, from: u64, commit: u64) 
         return Err(Reject::TruncateCommitted { from, commit }.into());
     }
     // The marker is repeated in every segment, where it must name an entry or the base.
-    if let Some(mark) = log.snapshot.as_ref().filter(|m| from <= m.index) {
+    if let Some(mark) = log.snapshot().filter(|m| from <= m.index) {
         return Err(Reject::TruncateSnapshot { from, index: mark.index }.into());
     }
     if from > at.first {
         // The new last term is needed to apply this, and may have to be read: better now, while a
         // failure changes nothing.
-        log.view.term(from - 1)?;
+        log.term(from - 1)?;
     }
     at.next = from;
     Ok(())
@@ -220,7 +218,7 @@ fn state(old: &HardState, new: &HardState, reset: bool, votes: VoteRule) -> Verd
     Ok(())
 }
 
-fn entries<V: Vfs>(log: &LogState<V>, at: &mut Cursor, change: &Change<'_>) -> Verdict {
+fn entries(log: &impl Before, at: &mut Cursor, change: &Change<'_>) -> Verdict {
     if change.count == 0 {
         return Ok(());
     }
@@ -228,13 +226,13 @@ fn entries<V: Vfs>(log: &LogState<V>, at: &mut Cursor, change: &Change<'_>) -> V
         return Err(Reject::Index { expected: at.next, found: change.first_index }.into());
     }
     let end = change.first_index.checked_add(change.count);
-    let next = end.ok_or(Reject::IndexOverflow(u64::MAX))?;
+    let end = end.ok_or(Reject::IndexOverflow(u64::MAX))?;
     let mut before = if at.next == at.first {
         at.base_term
-    } else if at.next == log.view.next_index {
-        log.view.last_term
+    } else if at.next == log.bounds().1 {
+        log.last_term()
     } else {
-        log.view.term(at.next - 1)?
+        log.term(at.next - 1)?
     };
     for run in change.runs {
         if let Some(before) = before.filter(|&t| t > run.term) {
@@ -242,6 +240,6 @@ fn entries<V: Vfs>(log: &LogState<V>, at: &mut Cursor, change: &Change<'_>) -> V
         }
         before = Some(run.term);
     }
-    at.next = next;
+    at.next = end;
     Ok(())
 }

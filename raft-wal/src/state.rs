@@ -8,7 +8,7 @@ use raft_vfs::Vfs;
 
 use crate::error::Result;
 use crate::format::Control;
-use crate::rules::Change;
+use crate::rules::{Before, Change};
 use crate::segment::ClosedSegment;
 use crate::types::{HardState, SnapshotMark};
 use crate::view::LogView;
@@ -87,5 +87,31 @@ impl<V: Vfs> LogState<V> {
     /// The newest segment is closed: what follows goes into the next one.
     pub(crate) fn close_tail(&mut self, segment: Arc<ClosedSegment<V>>) {
         self.view.close_tail(segment);
+    }
+}
+
+impl<V: Vfs> Before for LogState<V> {
+    fn bounds(&self) -> (u64, u64) {
+        (self.view.first_index, self.view.next_index)
+    }
+
+    fn base_term(&self) -> Option<u64> {
+        self.view.base_term
+    }
+
+    fn last_term(&self) -> Option<u64> {
+        self.view.last_term
+    }
+
+    fn term(&self, index: u64) -> Result<Option<u64>> {
+        self.view.term(index)
+    }
+
+    fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    fn snapshot(&self) -> Option<&SnapshotMark> {
+        self.snapshot.as_ref()
     }
 }

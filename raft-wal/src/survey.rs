@@ -17,8 +17,10 @@ use self::ledger::{Block, Ledger};
 use crate::dir::{Ident, Names};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{Base, Control, FIRST_FRAME};
+use crate::options::VoteRule;
 use crate::paths::{Paths, io_error};
 use crate::recover::{SegmentFile, SegmentInfo, load_segment, refuse_unsupported};
+use crate::rules::Broken;
 use crate::scan::{Check, Frame, Scanner, Step, Stop, look_ahead};
 use crate::segment::{Budget, Cut, RecordReader, bad_record};
 use crate::types::{Entry, HardState, SnapshotMark};
@@ -37,6 +39,8 @@ pub(crate) struct Survey<V: Vfs> {
     uncounted: u64,
     /// Numbers of files that are not what they should be.
     unusable: Vec<u64>,
+    /// Whether one term has one vote.
+    votes: VoteRule,
 }
 
 /// A segment of the walk and where its successor cut it, if that is known.
@@ -54,6 +58,7 @@ pub(crate) fn survey<V: Vfs>(
     paths: &Paths,
     ident: &Ident,
     names: &Names,
+    votes: VoteRule,
 ) -> Result<Survey<V>> {
     let mut s = Survey {
         vfs: vfs.clone(),
@@ -62,6 +67,7 @@ pub(crate) fn survey<V: Vfs>(
         problems: Vec::new(),
         uncounted: 0,
         unusable: Vec::new(),
+        votes,
     };
     for &seq in &names.segments {
         s.load(load_segment(vfs, paths, seq)?, ident);
@@ -128,7 +134,13 @@ impl<V: Vfs> Survey<V> {
                 continue;
             };
             let (base, its_floor) = first_batch(&info.open(&self.vfs)?)?;
-            floor = floor.max(its_floor);
+            if its_floor > seq {
+                let what = [format!("a floor of at most {seq}"), format!("floor {its_floor}")];
+                let path = info.path.clone();
+                self.problem(CorruptKind::Rule, path, FIRST_FRAME, what);
+            } else {
+                floor = floor.max(its_floor);
+            }
             legs.push(Leg { seq, cut });
             (at, cut, salt) = match base {
                 Some(b) if b.prev_segment == 0 || b.prev_segment < floor => (None, None, None),
@@ -177,7 +189,10 @@ impl<V: Vfs> Survey<V> {
         if self.unusable.iter().any(|&seq| seq > h_seq) {
             self.ledger.open_end = true;
         }
-        self.complain_of_short(h_seq);
+        // If what HEAD names is gone, the newest that is left may have been cut behind its end.
+        if head.start_seq <= h_seq || self.segments.contains_key(&head.start_seq) {
+            self.complain_of_short(h_seq);
+        }
         Ok(newest)
     }
 
@@ -224,7 +239,7 @@ impl<V: Vfs> Survey<V> {
             let stop = match scanner.step().map_err(fault)? {
                 Step::Frame => {
                     let frame = scanner.frame();
-                    self.take(&f.info, frame);
+                    self.take(&f.info, frame, is_last)?;
                     if frame.seal().is_some() || leg.cut.is_some_and(|c| c.end == frame.end) {
                         return Ok(());
                     }
@@ -249,9 +264,21 @@ impl<V: Vfs> Survey<V> {
         }
     }
 
-    /// Takes a sound frame into the account.
-    fn take(&mut self, f: &SegmentInfo, frame: &Frame) {
-        if self.ledger.pending.is_none() && !self.ledger.follows(frame) {
+    /// Takes a valid frame into the account; one that breaks a rule counts as lost.
+    fn take(&mut self, f: &SegmentInfo, frame: &Frame, is_last: bool) -> Result<()> {
+        if is_strange(f, frame) {
+            let what = ["the segment's first batch, of its own era".into(), "another's".into()];
+            self.problem(CorruptKind::SegmentStart, f.path.clone(), frame.offset, what);
+            self.ledger.distrust();
+            return Ok(());
+        }
+        if self.ledger.contradicts(frame) {
+            let what = ["entries up to where the segment begins".into(), "another end".into()];
+            self.problem(CorruptKind::Gap, f.path.clone(), frame.offset, what);
+            self.ledger.distrust();
+        }
+        let explained = self.ledger.pending.is_some() || self.ledger.is_broken();
+        if !explained && !self.ledger.follows(frame) {
             let known = self.problems.iter().any(|p| p.kind == CorruptKind::MissingSegment);
             if !known {
                 let what = ["the batch after the last one".into(), "another one".into()];
@@ -259,8 +286,17 @@ impl<V: Vfs> Survey<V> {
             }
             self.ledger.hard_state_certain = false;
         }
-        self.ledger.bridge(frame);
-        self.ledger.apply(frame, f.seq);
+        self.ledger.bridge(frame, is_last);
+        match self.ledger.judge(frame, self.votes) {
+            Ok(()) => self.ledger.apply(frame, f.seq),
+            Err(Broken::Read(e)) => return Err(e),
+            Err(Broken::Rule(rule)) => {
+                let what = ["a batch that keeps the rules of the log".into(), rule.to_string()];
+                self.problem(CorruptKind::Rule, f.path.clone(), frame.offset, what);
+                self.ledger.distrust();
+            }
+        }
+        Ok(())
     }
 
     fn bad_frame(&mut self, f: &SegmentInfo, stop: &Stop, durable_to: u64) {
@@ -368,16 +404,22 @@ impl<V: Vfs> Survey<V> {
     }
 }
 
+/// Whether a batch begins a segment of another era than that of `f`.
+fn is_strange(f: &SegmentInfo, frame: &Frame) -> bool {
+    frame.base().is_some_and(|b| f.header.is_none_or(|h| h.era != b.era))
+}
+
 /// Whether anything was written behind the marks.
 fn has_frames<F: VfsFile>(f: &SegmentFile<F>) -> Result<bool> {
     let Some(h) = f.header else { return Ok(false) };
     if f.marks.iter().any(|m| m.durable_to > FIRST_FRAME) {
         return Ok(true);
     }
-    let first = Scanner::new(&f.file, h.salt, f.len, Check::Full).seek(FIRST_FRAME);
+    let mut scanner = Scanner::new(&f.file, h.salt, f.len, Check::Full);
+    let first = scanner.seek(FIRST_FRAME);
     // A frame behind a bad first one counts if it promises that the first was durable.
     match first.map_err(|e| io_error("read", &f.path, Some(FIRST_FRAME), e))? {
-        Some(FIRST_FRAME) => Ok(true),
+        Some(FIRST_FRAME) if !is_strange(&f.info, scanner.frame()) => Ok(true),
         Some(_) => Ok(promised_end(f)? > FIRST_FRAME),
         None => Ok(false),
     }
@@ -397,7 +439,7 @@ fn promised_end<F: VfsFile>(f: &SegmentFile<F>) -> Result<u64> {
 fn first_batch<F: VfsFile>(f: &SegmentFile<F>) -> Result<(Option<Base>, u64)> {
     let (mut base, mut floor) = (None, 0);
     each_frame(f, |frame| {
-        base = base.or_else(|| frame.base().copied());
+        base = base.or_else(|| frame.base().filter(|_| !is_strange(f, frame)).copied());
         for (_, c) in &frame.controls {
             floor = floor.max(match c {
                 Control::Base(b) => b.floor_seq,

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::error::LostRange;
-use crate::format::{Control, FRAME_HEADER_LEN, FrameHeader, flags};
+use crate::error::{LostRange, Result};
+use crate::format::{Base, Control, FRAME_HEADER_LEN, FrameHeader, flags};
 use crate::index::SegmentIndex;
+use crate::options::VoteRule;
+use crate::rules::{Before, Change, Verdict, check};
 use crate::scan::{Frame, Stop};
 use crate::segment::Cut;
 use crate::types::{HardState, SnapshotMark};
@@ -52,6 +54,11 @@ pub(super) struct Ledger {
     pub(super) metadata: Option<Bytes>,
     pub(super) blobs: BTreeMap<Bytes, Bytes>,
     last: Option<Cut>,
+    /// The last batch broke a rule: what it did is not known.
+    broken: bool,
+    /// The hard state by which the rules judge the newest segment, as long as every batch of it was
+    /// sound. Without it only places are judged.
+    strict: Option<HardState>,
     /// The first bad frame since the last sound one, and the number of its segment.
     pub(super) pending: Option<(u64, Stop)>,
     /// The problem that what is lost next is put down to.
@@ -71,6 +78,8 @@ impl Ledger {
             metadata: None,
             blobs: BTreeMap::new(),
             last: None,
+            broken: false,
+            strict: None,
             pending: None,
             problem: 0,
         }
@@ -82,16 +91,38 @@ impl Ledger {
         self.last.is_none_or(|l| (l.batch_seq.wrapping_add(1), l.chain) == (h.batch_seq, h.chain))
     }
 
-    /// Accounts for the batches between the last sound one and `next`.
-    pub(super) fn bridge(&mut self, next: &Frame) {
+    /// Whether `frame` is the next batch and yet begins a segment where the log does not end.
+    pub(super) fn contradicts(&self, frame: &Frame) -> bool {
+        let elsewhere = |b: &Base| b.next_index != self.next_index;
+        let exact = self.last.is_some() && !self.broken && self.pending.is_none();
+        exact && self.follows(frame) && frame.base().is_some_and(elsewhere)
+    }
+
+    /// A batch broke a rule: what it did is as unknown as if it were unreadable.
+    pub(super) fn distrust(&mut self) {
+        (self.broken, self.hard_state_certain) = (true, false);
+    }
+
+    /// Whether the last batch broke a rule.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Accounts for the batches between the last sound one and `next`, which is to be judged next.
+    /// With `newest`, `next` is of the newest segment.
+    pub(super) fn bridge(&mut self, next: &Frame, newest: bool) {
         let bad = self.pending.take();
+        let broken = std::mem::take(&mut self.broken);
         let base = next.base();
         let resumes_at = base.map_or(next.header.first_index, |b| b.next_index);
         if self.last.is_none() {
             self.first_index = base.map_or(0, |b| b.first_index);
             self.next_index = resumes_at;
             self.lost(self.first_index, resumes_at);
+        } else if broken {
+            self.lose_unknown(resumes_at);
         } else if !self.follows(next) {
+            self.strict = None;
             match bad.and_then(|(_, s)| s.header).filter(|h| self.names_the_gap(h, next)) {
                 Some(h) => self.lose_named(&h),
                 None => self.lose_unknown(resumes_at),
@@ -99,6 +130,36 @@ impl Ledger {
         }
         let h = &next.header;
         self.last = Some(Cut { batch_seq: h.batch_seq, chain: h.header_crc, end: next.end });
+        if broken {
+            self.strict = None;
+        }
+        if let Some(b) = base {
+            self.strict = newest.then(HardState::default);
+            self.begin(b);
+        }
+    }
+
+    /// A segment's first batch repeats everything that is live.
+    fn begin(&mut self, b: &Base) {
+        self.metadata = None;
+        self.blobs.clear();
+        self.snapshot = None;
+        if b.first_index < self.first_index {
+            self.lower_first(b.first_index);
+        }
+        self.compact(b.first_index);
+    }
+
+    /// Judges a bridged batch, as recovery would. Of what follows a lost batch, and of closed
+    /// segments, only the places are judged: the rest is not known, or not asked.
+    pub(super) fn judge(&self, frame: &Frame, votes: VoteRule) -> Verdict {
+        let change = Change {
+            controls: &frame.controls,
+            first_index: frame.header.first_index,
+            count: frame.offsets.len() as u64,
+            runs: if self.strict.is_some() { &frame.runs } else { &[] },
+        };
+        check(self, &change, if self.strict.is_some() { votes } else { VoteRule::Unchecked })
     }
 
     /// Whether the readable header of a bad batch accounts for everything before `next`.
@@ -145,7 +206,7 @@ impl Ledger {
     /// batch whose header is readable, it is known what is lost; else anything may be.
     pub(super) fn lose_end(&mut self, seq: u64, due: u64) {
         let here = self.pending.take().filter(|(of, _)| *of == seq);
-        let named = here.and_then(|(_, s)| Some((s.offset, s.header?)));
+        let named = here.filter(|_| !self.broken).and_then(|(_, s)| Some((s.offset, s.header?)));
         let named = named.filter(|(offset, h)| {
             self.is_next(h) && offset + FRAME_HEADER_LEN + u64::from(h.body_len) == due
         });
@@ -158,6 +219,7 @@ impl Ledger {
     /// What is lost behind the end may have replaced everything above the commit index, and may
     /// have held a newer hard state.
     pub(super) fn close(&mut self) {
+        self.open_end |= self.broken;
         if self.open_end {
             self.lose_unknown(self.next_index);
             self.hard_state_certain = false;
@@ -184,16 +246,6 @@ impl Ledger {
 
     /// Applies a sound batch, as recovery would.
     pub(super) fn apply(&mut self, frame: &Frame, seq: u64) {
-        if let Some(b) = frame.base() {
-            // Everything live is repeated here.
-            self.metadata = None;
-            self.blobs.clear();
-            self.snapshot = None;
-            if b.first_index < self.first_index {
-                self.lower_first(b.first_index);
-            }
-            self.compact(b.first_index);
-        }
         let brought = frame.controls.iter().any(|(_, c)| matches!(c, Control::Snap(_)));
         for (_, c) in &frame.controls {
             self.apply_control(c);
@@ -240,6 +292,7 @@ impl Ledger {
             Control::State(s) => {
                 self.hard_state = *s;
                 self.hard_state_certain = true;
+                self.strict = self.strict.map(|_| *s);
             }
             Control::Base(_) | Control::Seal { .. } => {}
         }
@@ -281,9 +334,45 @@ impl Ledger {
         out
     }
 
+    /// The term of a sound entry, where the rules may ask for it.
+    fn known_term(&self, index: u64) -> Option<u64> {
+        self.strict?;
+        match self.block(index)? {
+            Block::Sound { index: table, .. } => table.term(index),
+            Block::Lost { .. } => None,
+        }
+    }
+
     /// The stretch that holds `index`.
     pub(super) fn block(&self, index: u64) -> Option<&Block> {
         let at = self.blocks.partition_point(|b| b.hi() <= index);
         self.blocks.get(at).filter(|b| b.lo() <= index)
+    }
+}
+
+/// As far as the log before a batch is known. Behind what is lost that is only where it ends.
+impl Before for Ledger {
+    fn bounds(&self) -> (u64, u64) {
+        (self.strict.map_or(0, |_| self.first_index), self.next_index)
+    }
+
+    fn base_term(&self) -> Option<u64> {
+        None
+    }
+
+    fn last_term(&self) -> Option<u64> {
+        self.next_index.checked_sub(1).and_then(|last| self.known_term(last))
+    }
+
+    fn term(&self, index: u64) -> Result<Option<u64>> {
+        Ok(self.known_term(index))
+    }
+
+    fn hard_state(&self) -> HardState {
+        self.strict.unwrap_or_default()
+    }
+
+    fn snapshot(&self) -> Option<&SnapshotMark> {
+        self.snapshot.as_ref().filter(|_| self.strict.is_some())
     }
 }

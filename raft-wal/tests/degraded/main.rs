@@ -3,6 +3,7 @@
 //!
 //! `RAFT_WAL_SEED=S` replays one random history.
 
+mod craft;
 mod harm;
 mod history;
 mod judge;
@@ -12,6 +13,7 @@ mod log;
 mod model;
 mod random;
 mod real;
+mod rules;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -551,4 +553,30 @@ fn a_large_loss_is_surveyed_in_time() {
     assert!(took.as_millis() < 1000, "{took:?} for {} bad batches", bad.len());
     assert_eq!(g.entries(3, 4, 1).unwrap(), [sized(3, 1, 60)]);
     assert!(g.entries(2, 3, 1).is_err());
+}
+
+#[test]
+fn a_segment_whose_dead_tail_was_cut_is_not_blamed_for_the_loss_of_its_successor() {
+    let mut w = Writing::with(Options::new().segment_bytes((1 << 20) + (32 << 10)), 1);
+    w.put_each(1..3, 1);
+    let mut w = w.restart();
+    w.put(&Batch::of_entries(vec![sized(3, 1, 600_000)]));
+    w.wal.step_gc().unwrap();
+    assert!(w.wal.step_publish().unwrap());
+    let log = w.abandon();
+    let len = |seq| log.disk.read_file(segment(seq)).unwrap().len();
+    assert!(len(1) < len(2) && len(2) == len(3) && started(&log.disk) == [1, 2]);
+    log.disk.delete(segment(2));
+    // An unstarted segment behind the one that is gone changes nothing.
+    for unstarted in [true, false] {
+        if !unstarted {
+            log.disk.delete(segment(3));
+        }
+        let refused = refusal(&log);
+        assert_eq!((refused.kind, refused.path), (CorruptKind::MissingSegment, segment(2)));
+        let g = log.degraded();
+        assert!(g.problems().iter().all(|p| p.path == segment(2)), "{:?}", g.problems());
+        assert_eq!(g.lost().last().and_then(|r| r.last), None);
+        assert!(!g.hard_state_is_certain());
+    }
 }
