@@ -365,10 +365,6 @@ fn other_names(log: &Log, name: &str) -> Vec<String> {
     let Ok(n) = number.parse::<u64>() else { return Vec::new() };
     let near = [n.saturating_sub(1), n + 1, highest + 1, highest + 7, u64::MAX, 0];
     let mut names: Vec<String> = near.iter().map(|n| format!("wal/{n:020}.{ending}")).collect();
-    if ending == "idx" {
-        // The last number there is leaves none for a segment; a name given by nobody.
-        names.retain(|name| !name.contains(&u64::MAX.to_string()));
-    }
     let kind = if ending == "seg" { "idx" } else { "seg" };
     names.extend([n, highest + 1].map(|n| format!("wal/{n:020}.{kind}")));
     names.extend([format!("wal/{n:020}.idx.tmp"), "wal/spare-9.tmp".to_owned()]);

@@ -239,7 +239,7 @@ impl<'a> Case<'a> {
         let Some(newest) = self.log.chart.newest() else { return Ok(self.unchanged()) };
         let young: Vec<&Seg> = self.log.chart.segments.iter().rev().collect();
         let raised = self.raise(young.iter().filter_map(|s| self.newest_mark(s)), 0);
-        let traces = self.is_there(newest.seq) && head.is_some();
+        let traces = self.is_there(newest.seq);
         Ok(if traces { Expect::Ambiguous(0, raised) } else { Expect::DoubleFault(0, raised) })
     }
 
@@ -319,11 +319,20 @@ impl<'a> Case<'a> {
         begun || !self.harm.added.is_empty()
     }
 
-    /// Whether sound evidence may speak against a file that was not touched. Where a segment is gone,
-    /// or its first frame with all that vouched for it, the one before it seems to be the newest:
-    /// what it was built on may have been removed long ago, and itself cut short as a closed one.
+    /// Whether sound evidence may miss files that were not touched: where the first frame of a
+    /// segment is lost, what stood before it may have been removed long ago.
+    pub(crate) fn may_be_missed(&self) -> bool {
+        self.log.chart.segments.iter().any(|s| self.has_lost_its_start(s))
+    }
+
+    /// Whether a segment lost its first frame, with all that vouched for it, and is still there: the
+    /// one before it then seems to be the newest, and may have been cut short as a closed one.
     pub(crate) fn may_be_blamed(&self) -> bool {
-        let lost = |s: &Seg| s.frames.first().is_some_and(|f| self.frame_hit(s, f));
-        self.log.chart.segments.iter().any(lost)
+        let mut there = self.log.chart.segments.iter().filter(|s| self.is_there(s.seq));
+        there.any(|s| self.has_lost_its_start(s))
+    }
+
+    fn has_lost_its_start(&self, s: &Seg) -> bool {
+        s.frames.first().is_some_and(|f| self.frame_hit(s, f))
     }
 }

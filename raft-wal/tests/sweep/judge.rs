@@ -219,12 +219,11 @@ impl<'a> Judge<'a> {
     fn may_be_named(&self, c: &Corrupt, name: &str) -> bool {
         let cut = |s: &Seg| self.log.files[s.file].bytes.len() < s.capacity;
         let named = self.log.chart.segments.iter().find(|s| self.log.files[s.file].name == name);
-        self.case.may_be_blamed()
-            && match c.kind {
-                CorruptKind::MissingSegment => named.is_none(),
-                CorruptKind::Length => named.is_some_and(cut),
-                _ => false,
-            }
+        match c.kind {
+            CorruptKind::MissingSegment => self.case.may_be_missed() && named.is_none(),
+            CorruptKind::Length => self.case.may_be_blamed() && named.is_some_and(cut),
+            _ => false,
+        }
     }
 
     /// Other ways of looking at the same damage; what each gave.
