@@ -26,7 +26,7 @@ pub(crate) fn lock<V: Vfs>(vfs: &V, paths: &Paths, options: &Options) -> Result<
 }
 
 /// Makes `dir` and its missing ancestors, each durable in its parent before the next.
-fn create_dirs<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
+pub(crate) fn create_dirs<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
     match vfs.list(dir) {
         Ok(_) => return Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -207,7 +207,7 @@ pub(crate) fn init<V: Vfs>(vfs: &V, paths: &Paths, options: &Options) -> Result<
 /// died before syncing them; IDENT, which comes after this, says that it was done. An ancestor
 /// that this process may not open, or whose file system cannot sync a directory, was there before
 /// the log (what this process makes itself, it syncs in its parent without excuse).
-fn sync_ancestors<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
+pub(crate) fn sync_ancestors<V: Vfs>(vfs: &V, dir: &Path) -> Result<()> {
     let mut at = dir;
     loop {
         let parent = parent_of(at);

@@ -1,5 +1,5 @@
 //! The thread that does what can wait: publishes the next segment, writes idle marks and index
-//! files, removes and recycles. It calls the same steps as anybody would, and keeps the log's lock
+//! files, removes and recycles, reads again. It calls the same steps as anybody would, and keeps the log's lock
 //! only for their beginnings and ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use raft_vfs::Vfs;
 
 use crate::error::{Error, Result};
+use crate::scrub::SCRUB_PIECE;
 use crate::shared::Shared;
 use crate::steps::MARK_IDLE;
 use crate::wal::Wal;
@@ -36,23 +37,36 @@ impl Bell {
         self.heard.notify_one();
     }
 
-    /// Sleeps until the bell rings, or for `at_most`. `false` if the thread is to end.
-    fn sleep(&self, at_most: Option<Duration>) -> bool {
+    /// Sleeps. `false` if the thread is to end.
+    fn sleep(&self, rest: Rest) -> bool {
         let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         let quiet = |stopped: &mut bool| !*stopped && !self.rung.load(Ordering::Acquire);
-        if let Some(limit) = at_most {
+        let waited = match rest {
             // Somebody is at work and rings all the time: only the end interrupts.
-            let until_stopped = |stopped: &mut bool| !*stopped;
-            stopped = match self.heard.wait_timeout_while(stopped, limit, until_stopped) {
-                Ok((guard, _)) => guard,
-                Err(e) => e.into_inner().0,
-            };
-        } else {
-            let waited = self.heard.wait_while(stopped, quiet);
-            stopped = waited.unwrap_or_else(PoisonError::into_inner);
-        }
+            Rest::Short => {
+                self.heard.wait_timeout_while(stopped, MARK_IDLE, |stopped: &mut bool| !*stopped)
+            }
+            Rest::UntilRung(Some(limit)) => self.heard.wait_timeout_while(stopped, limit, quiet),
+            Rest::UntilRung(None) => {
+                stopped = match self.heard.wait_while(stopped, quiet) {
+                    Ok(guard) => guard,
+                    Err(e) => e.into_inner(),
+                };
+                return !*stopped;
+            }
+        };
+        stopped = waited.unwrap_or_else(PoisonError::into_inner).0;
         !*stopped
     }
+}
+
+/// How the thread rests.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// For a moment, whoever rings.
+    Short,
+    /// Until the bell rings, at most for so long.
+    UntilRung(Option<Duration>),
 }
 
 /// Runs until the bell is stopped or the log has failed.
@@ -68,8 +82,15 @@ pub(crate) fn run<V: Vfs>(shared: &Shared<V>) {
                 false
             }
         };
-        // Nothing happened and nothing is due: until somebody appends there is nothing to do.
-        let rest = (busy || !settled).then_some(MARK_IDLE);
+        // Nothing happened and nothing is due: until somebody appends there is nothing to do but
+        // the next piece of the scrub.
+        let rest = if busy || !settled {
+            Rest::Short
+        } else {
+            let now = begun.elapsed();
+            let wait = shared.group.now(|engine| Ok::<_, Error>(engine.wal()?.scrub_wait(now)));
+            Rest::UntilRung(wait.unwrap_or(None))
+        };
         if !shared.bell.sleep(rest) {
             return;
         }
@@ -81,6 +102,7 @@ fn tick<V: Vfs>(shared: &Shared<V>, now: Duration) -> Result<bool> {
     publish(shared)?;
     while index(shared)? {}
     remove(shared)?;
+    scrub(shared, now)?;
     shared.group.grounded(|engine| {
         let wal = engine.wal()?;
         wal.step_mark(now)?;
@@ -127,4 +149,25 @@ fn remove<V: Vfs>(shared: &Shared<V>) -> Result<()> {
     let Some(removal) = begun else { return Ok(()) };
     let end = removal.run();
     shared.group.now(|engine| engine.wal()?.end_removal(end).map(drop))
+}
+
+/// Reads a piece again, if one is due, part by part.
+fn scrub<V: Vfs>(shared: &Shared<V>, now: Duration) -> Result<()> {
+    let wait = shared.group.now(|engine| Ok::<_, Error>(engine.wal()?.scrub_wait(now)))?;
+    if wait != Some(Duration::ZERO) {
+        return Ok(());
+    }
+    let (mut bytes, mut pass_done) = (0, false);
+    while bytes < SCRUB_PIECE && !pass_done {
+        let left = SCRUB_PIECE - bytes;
+        let part = shared.group.now(|engine| Ok::<_, Error>(engine.wal()?.begin_scrub(left)))?;
+        let end = part.run()?;
+        let step = shared.group.grounded(|engine| engine.wal()?.end_scrub(end))?;
+        bytes += step.bytes;
+        pass_done = step.pass_done;
+    }
+    shared.group.now(|engine| {
+        engine.wal()?.charge_scrub(now, bytes, pass_done);
+        Ok(())
+    })
 }

@@ -156,6 +156,7 @@ impl<V: Vfs> Wal<V> {
             let mode = self.options.read_mode;
             let closed = Arc::new(closed(self.vfs.clone(), id, mode, index));
             if live {
+                self.extents.insert(seq, closed.id().into());
                 self.unindexed.push_back(closed.clone());
             }
             self.state.close_tail(closed);

@@ -125,6 +125,7 @@ impl<V: Vfs> Wal<V> {
             return None;
         }
         self.unindexed.retain(|s| !garbage.contains(&s.seq));
+        self.gone_below = self.state.floor_seq;
         let unused = |seq: &u64| self.files.get(seq).is_some_and(|l| Arc::strong_count(l) == 1);
         Some(Removal {
             vfs: self.vfs.clone(),
@@ -138,6 +139,7 @@ impl<V: Vfs> Wal<V> {
     pub(crate) fn end_removal(&mut self, end: RemovalEnd) -> Result<usize> {
         for seq in &end.gone {
             self.files.remove(seq);
+            self.extents.remove(seq);
         }
         if let Err(e) = end.synced {
             let wal = self.paths.wal.clone();

@@ -59,6 +59,7 @@
 #![forbid(unsafe_code)]
 
 mod append;
+mod backup;
 mod cache;
 mod degraded;
 mod dir;
@@ -82,6 +83,7 @@ mod repair;
 mod report;
 mod rules;
 pub mod scan;
+mod scrub;
 mod segment;
 mod shared;
 mod state;
@@ -95,15 +97,18 @@ mod wal;
 mod window;
 mod writer;
 
+pub use backup::{Backup, BackupReport};
 pub use degraded::Degraded;
 pub use error::{Error, Result};
 pub use options::{Identity, Options, ReadMode, TailPolicy, Verify, VoteRule};
 pub use paths::WalName;
 pub use read_only::ReadOnly;
 pub use repair::{
-    GivenUp, Kept, Outline, RepairCut, RepairPlan, RepairPolicy, RepairReport, SetAside, plan_repair,
+    GivenUp, Kept, Outline, RepairCut, RepairPlan, RepairPolicy, RepairReport, SetAside,
+    plan_repair,
 };
 pub use report::{Discarded, Note, RecoveryReport, Tail};
+pub use scrub::{Finding, ScrubStatus, ScrubStep};
 pub use shared::SharedWal;
 pub use steps::MARK_IDLE;
 pub use types::{Batch, Durable, Entry, EntryKind, HardState, Reset, SnapshotMark, Ticket};

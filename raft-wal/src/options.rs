@@ -68,6 +68,7 @@ pub struct Options {
     pub(crate) max_unsynced_bytes: u64,
     pub(crate) tail_cache_bytes: u64,
     pub(crate) spare_segments: u64,
+    pub(crate) scrub_bytes_per_second: u64,
     pub(crate) align: u64,
     pub(crate) tail_policy: TailPolicy,
     pub(crate) verify: Verify,
@@ -87,6 +88,7 @@ impl Default for Options {
             max_unsynced_bytes: 8 << 20,
             tail_cache_bytes: 8 << 20,
             spare_segments: 2,
+            scrub_bytes_per_second: 16 << 10,
             align: 1,
             tail_policy: TailPolicy::default(),
             verify: Verify::default(),
@@ -167,6 +169,15 @@ impl Options {
     /// nothing.
     pub fn spare_segments(mut self, count: u64) -> Self {
         self.spare_segments = count;
+        self
+    }
+
+    /// How fast the live log is read again to find damage while it can still be mended (default
+    /// 16 KiB/s; 0 is never). The default reads 1.3 GiB a day, which is a whole log of the usual
+    /// size, in pieces of 1 MiB, one a minute, which no append notices. [`crate::SharedWal`] does
+    /// it by itself; see [`crate::Wal::step_scrub`].
+    pub fn scrub_bytes_per_second(mut self, bytes: u64) -> Self {
+        self.scrub_bytes_per_second = bytes;
         self
     }
 

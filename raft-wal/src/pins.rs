@@ -1,7 +1,26 @@
 //! Who still uses a segment's file: what a removal has to wait for, and what it must not recycle.
+//! And what of a file is part of the log, for those who read it as a whole.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::segment::{Cut, SegmentId};
+
+/// What of a segment's file is part of the log, and durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) salt: u32,
+    /// The last batch.
+    pub(crate) cut: Cut,
+    /// Where the log ended when the segment began.
+    pub(crate) start_next: u64,
+}
+
+impl From<SegmentId> for Extent {
+    fn from(id: SegmentId) -> Self {
+        Self { salt: id.salt, cut: id.cut, start_next: id.start_next }
+    }
+}
 
 /// The uses of one segment's file by this process.
 ///

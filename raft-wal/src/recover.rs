@@ -35,6 +35,7 @@ use crate::format::{FIRST_FRAME, PAGE, SegmentHeader};
 use crate::gc::DeadTail;
 use crate::options::{Options, Verify, VoteRule};
 use crate::paths::{Paths, io_error};
+use crate::pins::Extent;
 use crate::report::{Discarded, RecoveryReport};
 use crate::scan::{Check, Scanner, Step, Stop, StopReason, look_ahead};
 use crate::segment::Cut;
@@ -58,6 +59,8 @@ pub(crate) struct Recovered<V: Vfs> {
     pub(crate) carry: Carry,
     /// Segments of the log, oldest first, the newest included.
     pub(crate) walk: Vec<u64>,
+    /// What of each but the newest is part of the log.
+    pub(crate) extents: BTreeMap<u64, Extent>,
     /// Segments younger than the newest: published, never started.
     pub(crate) young: Vec<u64>,
     /// Where files of closed segments go on behind the cut.
@@ -126,6 +129,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     let Older { segments: older, dead_tails } = walk_back(&mut r, &newest, &mut segments, full)?;
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(newest.segment.seq);
+    let extents = older.iter().map(|s| (s.seq, s.id().into())).collect();
     let (mut state, cut, carry) = replay(&r, &newest, older)?;
     let youngsters = young.numbers.iter().filter_map(|n| segments.get(n)?.as_ref().ok());
     judge_marks(&mut r, Some(&newest), youngsters, &mut state.hard_state)?;
@@ -137,6 +141,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
         cut,
         carry,
         walk,
+        extents,
         young: young.numbers,
         dead_tails,
         era,
@@ -170,6 +175,7 @@ fn empty_log<V: Vfs>(state: LogState<V>, young: Vec<u64>, era: u64, highest: u64
         cut,
         carry,
         walk: Vec::new(),
+        extents: BTreeMap::new(),
         young,
         dead_tails: Vec::new(),
         era,

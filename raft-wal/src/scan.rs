@@ -189,6 +189,17 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         self.expect = None;
     }
 
+    /// Goes on at `offset` where another scanner stopped, expecting what it expected.
+    pub(crate) fn go_on_at(&mut self, offset: u64, expect: Option<(u64, u32)>) {
+        self.pos = offset;
+        self.expect = expect;
+    }
+
+    /// How many bytes were read from the file so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.window.bytes_read()
+    }
+
     /// Looks for the first wholly valid frame at or behind `from`, and goes on there: how
     /// everything but recovery gets past damage. `None` if there is none.
     ///

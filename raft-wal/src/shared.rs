@@ -10,6 +10,7 @@ use bytes::Bytes;
 use raft_vfs::Vfs;
 
 use crate::append::Flight;
+use crate::backup::Backup;
 use crate::duties::{self, Bell};
 use crate::error::{Error, Result};
 use crate::format::IdentPage;
@@ -17,6 +18,7 @@ use crate::group::{Engine, Group};
 use crate::options::Options;
 use crate::paths::io_error;
 use crate::report::RecoveryReport;
+use crate::scrub::ScrubStatus;
 use crate::segment::Budget;
 use crate::types::{Batch, Durable, Entry, HardState, SnapshotMark, Ticket};
 use crate::wal::Wal;
@@ -28,7 +30,7 @@ use crate::wal::Wal;
 /// commit). A lone writer does its own sync without any other thread in between.
 ///
 /// Two threads belong to the log: one serves [`SharedWal::on_durable`], the other does what can
-/// wait (the next segment, marks, index files, removal). They end with [`SharedWal::close`], or
+/// wait (the next segment, marks, index files, removal, the scrub). They end with [`SharedWal::close`], or
 /// when the last handle is dropped.
 ///
 /// ```
@@ -411,6 +413,24 @@ impl<V: Vfs> SharedWal<V> {
     /// Why the log is poisoned, if it is.
     pub fn poisoned(&self) -> Option<String> {
         self.read(|wal| wal.poisoned().map(str::to_owned)).ok().flatten()
+    }
+
+    /// What the scrub has done and found, as [`Wal::scrub_status`]. It runs in the background, at
+    /// [`Options::scrub_bytes_per_second`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn scrub_status(&self) -> Result<ScrubStatus> {
+        self.read(|wal| wal.scrub_status().clone())
+    }
+
+    /// Holds on to the log as it is durable now, to copy it, as [`Wal::backup`]. Appends,
+    /// rotations and compactions go on.
+    ///
+    /// # Errors
+    /// As [`Wal::backup`]; [`Error::Closed`].
+    pub fn backup(&self) -> Result<Backup<V>> {
+        self.read(Wal::backup)?
     }
 
     /// The last error of a background duty, if there was one since this was last asked. None of

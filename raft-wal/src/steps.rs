@@ -120,7 +120,7 @@ impl<V: Vfs> Wal<V> {
         while self.step_index()? {}
         self.step_mark(now)?;
         self.step_gc()?;
-        Ok(())
+        self.step_scrub_if_due(now)
     }
 }
 

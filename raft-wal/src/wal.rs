@@ -16,9 +16,10 @@ use crate::format::SegmentHeader;
 use crate::gc::DeadTail;
 use crate::options::{Options, TailPolicy};
 use crate::paths::{Paths, io_error};
-use crate::pins::Life;
+use crate::pins::{Extent, Life};
 use crate::recover::{Carry, CutPoint, Newest, Recovered, Recovery, recover};
 use crate::report::RecoveryReport;
+use crate::scrub::Scrub;
 use crate::segment::{ClosedSegment, Cut};
 use crate::state::LogState;
 use crate::types::{Durable, HardState, SnapshotMark, Ticket};
@@ -101,6 +102,10 @@ pub struct Wal<V: Vfs> {
     pub(crate) published: u32,
     /// Segments of the log, oldest first, the newest included.
     pub(crate) walk: Vec<u64>,
+    /// What of each but the newest is part of the log.
+    pub(crate) extents: BTreeMap<u64, Extent>,
+    /// Segments below this were, or are being, removed.
+    pub(crate) gone_below: u64,
     /// Segment files that exist, and who uses them.
     pub(crate) files: BTreeMap<u64, Arc<Life>>,
     /// Files that the next segments may be made of.
@@ -109,6 +114,8 @@ pub struct Wal<V: Vfs> {
     pub(crate) dead_tails: Vec<DeadTail>,
     /// A segment is being published off the handle.
     pub(crate) publishing: bool,
+    /// What was read again, and what was found.
+    pub(crate) scrub: Scrub,
     /// Closed segments without an index file, oldest first.
     pub(crate) unindexed: VecDeque<Arc<ClosedSegment<V>>>,
     pub(crate) encoder: Encoder,
@@ -243,10 +250,13 @@ impl<V: Vfs> Wal<V> {
             highest: r.highest,
             published: 0,
             walk: r.walk,
+            extents: r.extents,
+            gone_below: 0,
             files: BTreeMap::new(),
             spares: Vec::new(),
             dead_tails: r.dead_tails,
             publishing: false,
+            scrub: Scrub::default(),
             encoder: Encoder::default(),
             tip,
             durable,

@@ -18,12 +18,14 @@ pub(crate) struct Window<'f, F> {
     start: u64,
     chunk: u64,
     buf: Vec<u8>,
+    /// Bytes that came from the file.
+    read: u64,
 }
 
 impl<'f, F: VfsFile> Window<'f, F> {
     /// A window on `file` up to offset `end`.
     pub(crate) fn new(file: &'f F, end: u64) -> Self {
-        Self { file, end, start: 0, chunk: FIRST_CHUNK, buf: Vec::new() }
+        Self { file, end, start: 0, chunk: FIRST_CHUNK, buf: Vec::new(), read: 0 }
     }
 
     /// Bytes `[at, at + len)`.
@@ -40,6 +42,7 @@ impl<'f, F: VfsFile> Window<'f, F> {
             self.start = at;
             let got = self.file.read_up_to_at(&mut self.buf, at);
             self.buf.truncate(*got.as_ref().unwrap_or(&0));
+            self.read += self.buf.len() as u64;
             if (got? as u64) < len {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -51,6 +54,11 @@ impl<'f, F: VfsFile> Window<'f, F> {
     /// A fixed-size block at `at`.
     pub(crate) fn block<const N: usize>(&mut self, at: u64) -> io::Result<[u8; N]> {
         Ok(crate::format::get(self.bytes(at, N as u64)?, 0))
+    }
+
+    /// How many bytes were read from the file so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read
     }
 
     /// The offset nothing is read beyond.

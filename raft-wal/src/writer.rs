@@ -105,6 +105,11 @@ impl<F: VfsFile> SegmentWriter<F> {
         self.last
     }
 
+    /// The last durable batch; at the first frame's place if there is none in this segment.
+    pub(crate) fn last_durable(&self) -> Cut {
+        self.last_durable
+    }
+
     /// Bytes put but not durable.
     pub(crate) fn unsynced(&self) -> u64 {
         self.pos - self.durable

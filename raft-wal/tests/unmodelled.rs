@@ -13,6 +13,8 @@ mod index;
 mod lookahead;
 #[path = "unmodelled/readers.rs"]
 mod readers;
+#[path = "unmodelled/recycled.rs"]
+mod recycled;
 #[path = "unmodelled/space.rs"]
 mod space;
 #[path = "unmodelled/tears.rs"]

@@ -51,6 +51,7 @@ pub(crate) fn recover_prefix<V: Vfs>(
     let Older { segments: older, dead_tails } = walk_back(&mut r, &newest, &mut segments, true)?;
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(bound.seq);
+    let extents = older.iter().map(|s| (s.seq, s.id().into())).collect();
     let (mut state, cut, carry) = replay_batches(&r, &newest, older)?;
     state.floor_seq = state.floor_seq.max(bound.floor);
     let (era, highest) = (r.ident.head.era, r.names.highest().max(r.ident.head.start_seq));
@@ -60,6 +61,7 @@ pub(crate) fn recover_prefix<V: Vfs>(
         cut,
         carry,
         walk,
+        extents,
         young: Vec::new(),
         dead_tails,
         era,

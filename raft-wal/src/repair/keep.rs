@@ -287,6 +287,7 @@ impl<'a, V: Vfs> Site<'a, V> {
             cut,
             carry: Carry::default(),
             walk: Vec::new(),
+            extents: BTreeMap::new(),
             young: Vec::new(),
             dead_tails: Vec::new(),
             era: 0,

@@ -9,13 +9,16 @@ use std::sync::{Arc, Mutex};
 use raft_vfs::sim::{SimFile, SimLock, SimMap};
 use raft_vfs::{Access, DirEntry, FileId, LockError, SimVfs, Vfs, VfsFile};
 
-type Action = Box<dyn FnOnce() + Send>;
+type Action = Box<dyn FnMut() + Send>;
 
 /// What is to happen, and before how many more calls.
 struct Hook {
     calls: u64,
     at: u64,
+    /// How many calls lie between two runs; `None` if there is one.
+    every: Option<u64>,
     action: Option<Action>,
+    runs: u64,
 }
 
 /// A disk that runs an action before one of its calls.
@@ -34,13 +37,29 @@ pub(crate) struct HookedFile {
 impl Hooked {
     /// Runs `action` before call number `at`, counted from 0.
     pub(crate) fn new(disk: &SimVfs, at: u64, action: impl FnOnce() + Send + 'static) -> Self {
-        let hook = Hook { calls: 0, at, action: Some(Box::new(action)) };
+        let mut action = Some(action);
+        let once = move || action.take().expect("it runs once")();
+        Self::hooked(disk, at, None, Box::new(once))
+    }
+
+    /// Runs `action` before call number `at`, counted from 0, and before every `every`-th after it.
+    pub(crate) fn repeating(
+        disk: &SimVfs,
+        at: u64,
+        every: u64,
+        action: impl FnMut() + Send + 'static,
+    ) -> Self {
+        Self::hooked(disk, at, Some(every), Box::new(action))
+    }
+
+    fn hooked(disk: &SimVfs, at: u64, every: Option<u64>, action: Action) -> Self {
+        let hook = Hook { calls: 0, at, every, action: Some(action), runs: 0 };
         Self { disk: disk.clone(), hook: Arc::new(Mutex::new(hook)) }
     }
 
     /// Whether the action has run.
     pub(crate) fn has_run(&self) -> bool {
-        self.hook.lock().unwrap().action.is_none()
+        self.hook.lock().unwrap().runs > 0
     }
 
     fn tick(&self) {
@@ -55,8 +74,12 @@ fn tick(hook: &Mutex<Hook>) {
         hook.calls += 1;
         if hook.calls > hook.at { hook.action.take() } else { None }
     };
-    if let Some(action) = action {
-        action();
+    let Some(mut action) = action else { return };
+    action();
+    let mut hook = hook.lock().unwrap();
+    hook.runs += 1;
+    if let Some(every) = hook.every {
+        (hook.at, hook.action) = (hook.at + every, Some(action));
     }
 }
 
