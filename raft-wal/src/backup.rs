@@ -104,7 +104,8 @@ impl<V: Vfs> Backup<V> {
     /// the segments up to the last durable batch, each read back and verified frame by frame.
     /// Index files are left out, an open makes them. An ordinary open of the copy gives exactly
     /// this log, and closed; it keeps the identity, so a copy takes the place of the log and never
-    /// stands beside it.
+    /// stands beside it. A node that runs on a copy has forgotten what it acknowledged since, its
+    /// votes included: it must not come back under its old name while others remember them.
     ///
     /// Everything is durable when this returns. After an error or a crash the directory does not
     /// open ([`Error::Foreign`], [`Error::IdentMissing`] or [`Error::NoLog`]): remove it and copy

@@ -14,15 +14,17 @@ pub enum TailPolicy {
     RefuseAmbiguous,
 }
 
-/// How much an open reads.
+/// How much an open reads. What an open does not read is checked by each read of it, and by the
+/// scrub ([`crate::Wal::step_scrub`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// [`Verify::Full`] for logs of at most 256 MB, else [`Verify::Tail`].
+    /// [`Verify::Full`] for logs whose segment files take at most 256 MiB, else [`Verify::Tail`].
     #[default]
     Auto,
-    /// The newest segment, and closed segments only where their index file is missing or stale.
+    /// The newest segment, and of closed ones the header and the first batch; all of them only
+    /// where the index file is missing or stale. Damage in the rest is found by who reads it.
     Tail,
-    /// Every live byte.
+    /// Every live byte: an open refuses whatever is damaged.
     Full,
 }
 
