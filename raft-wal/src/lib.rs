@@ -37,7 +37,7 @@
 //! again. [`Error::Poisoned`]: a write or sync failed; what was not acknowledged is in doubt, the
 //! handle reads on but never writes again; step down and reopen. [`Error::Corrupt`]: proven damage
 //! that an open refuses to guess about; [`Wal::open_degraded`] names what is lost and reads the
-//! rest, [`verify`] finds everything that is wrong.
+//! rest, [`verify`] finds everything that is wrong, and [`plan_repair`] says what can be kept.
 //!
 //! # Threads and time
 //!
@@ -79,7 +79,7 @@ mod publish;
 mod read;
 mod read_only;
 mod recover;
-mod repair;
+pub mod repair;
 mod report;
 mod rules;
 pub mod scan;
@@ -103,10 +103,7 @@ pub use error::{Error, Result};
 pub use options::{Identity, Options, ReadMode, TailPolicy, Verify, VoteRule};
 pub use paths::WalName;
 pub use read_only::ReadOnly;
-pub use repair::{
-    GivenUp, Kept, Outline, RepairCut, RepairPlan, RepairPolicy, RepairReport, SetAside,
-    plan_repair,
-};
+pub use repair::{RepairPlan, RepairPolicy, RepairReport, plan_repair};
 pub use report::{Discarded, Note, RecoveryReport, Tail};
 pub use scrub::{Finding, ScrubStatus, ScrubStep};
 pub use shared::SharedWal;

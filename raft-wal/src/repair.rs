@@ -8,17 +8,18 @@
 //! it. No byte of a damaged file is overwritten, and the file stays where it is as long as its
 //! good part is live.
 //!
-//! A repair keeps the log as it was after its last good batch: entries, marker, values. Only term
-//! and vote are newer, the newest that are readable anywhere. Where a lost batch may have held a
-//! still newer one, nobody can say whether this node voted; that has to be accepted explicitly
-//! ([`RepairPolicy`]).
+//! A repair keeps the log as it was after its last good batch: entries, marker, values. Where all
+//! that is damaged lies in front of the newest snapshot marker, the log begins behind the marker
+//! and nothing younger is given up. Term and vote are the newest that are readable anywhere. Where
+//! a lost batch may have held a still newer one, nobody can say whether this node voted; that has
+//! to be accepted explicitly ([`RepairPolicy`]).
 //!
 //! Restoring the damaged file from a copy is always better: it loses nothing. Next best is to open
 //! degraded ([`crate::Wal::open_degraded`]) and to bring back what is lost from a peer.
 //!
 //! ```
 //! use raft_vfs::OsVfs;
-//! use raft_wal::{Options, RepairPolicy, Wal, plan_repair};
+//! use raft_wal::{Options, Wal, plan_repair};
 //!
 //! # let dir = tempfile::tempdir()?;
 //! # let dir = dir.path().join("log");
@@ -208,7 +209,9 @@ impl<V: Vfs> RepairPlan<V> {
         let promised = refused.acked == Acked::Proven || site.started_above(last).next().is_some();
         let acked = if promised { Acked::Proven } else { Acked::Possible };
         let given_up = given_up(&kept, &survey, acked)?;
-        let certain = survey.hard_state().1 && refused.kind != CorruptKind::State;
+        // Batches that are intact and contradict each other leave it open which of them is right.
+        let contradicts = matches!(refused.kind, CorruptKind::State | CorruptKind::Rule);
+        let certain = survey.hard_state().1 && !contradicts;
         self.discarded = kept.newest.as_ref().map(discarded).transpose()?.flatten();
         let younger: Vec<PathBuf> = site.started_above(last).map(|n| paths.segment(n)).collect();
         let other = |p: &&Corrupt| (&p.path, p.offset) != (&refused.path, refused.offset);
@@ -256,6 +259,7 @@ impl<V: Vfs> RepairPlan<V> {
         }
         self.refuse_lost_vote()?;
         sync_names(&self.vfs, &self.paths, &self.ident)?;
+        self.make_wal_dir()?;
         quarantine::copy(&self.vfs, &self.paths, &self.outline.copies)?;
         if let Some(raw) = &self.whole_ident {
             identity::replace(&self.vfs, &self.paths, raw)?;
@@ -264,6 +268,18 @@ impl<V: Vfs> RepairPlan<V> {
             Some(kept) => self.write(kept),
             None => Ok(RepairReport { outline: self.outline, segment: None }),
         }
+    }
+
+    /// The directory of the segments may be what is lost. Made again, it is as empty as it was
+    /// missing: IDENT says which segment was in it.
+    fn make_wal_dir(&self) -> Result<()> {
+        let (wal, dir) = (&self.paths.wal, &self.paths.dir);
+        match self.vfs.list(wal) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            _ => return Ok(()),
+        }
+        self.vfs.create_dir(wal).map_err(|e| io_error("create", wal, None, e))?;
+        self.vfs.sync_dir(dir).map_err(|e| io_error("sync directory", dir, None, e))
     }
 
     fn refuse_lost_vote(&self) -> Result<()> {
@@ -387,8 +403,11 @@ fn given_up<V: Vfs>(kept: &Recovered<V>, survey: &Survey<V>, acked: Acked) -> Re
             _ => outdated.push(LostRange { first: index, last: Some(index), term }),
         }
     }
+    let (first, was) = (view.first_index, survey.bounds().0);
+    let covered = first.checked_sub(1).filter(|last| was <= *last && kept.state.snapshot.is_some());
+    let covered = covered.map(|last| LostRange { first: was, last: Some(last), term: None });
     let snapshot = survey.snapshot().filter(|m| kept.state.snapshot.as_ref() != Some(m));
-    Ok(GivenUp { entries, acked, outdated, snapshot: snapshot.cloned() })
+    Ok(GivenUp { entries, acked, covered, outdated, snapshot: snapshot.cloned() })
 }
 
 /// The bytes behind the last kept batch.

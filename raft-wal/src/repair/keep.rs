@@ -4,9 +4,11 @@
 //!    beginning of the log, damaged or not.
 //! 2. `Site::keep`: recovery up to the newest segment that was started. If it meets damage on the
 //!    way down, recovery up to the batch before that, and so on. Each try ends lower.
-//! 3. `Site::begin_again`: a cut so deep that the entries at its beginning were removed by a later
+//! 3. `Site::behind_the_marker`: damage in front of the newest snapshot marker costs nothing but
+//!    what the snapshot holds; the log then begins behind the marker.
+//! 4. `Site::begin_again`: a cut so deep that the entries at its beginning were removed by a later
 //!    compaction begins where that compaction, or the newest snapshot marker, says.
-//! 4. `Site::restart`: of a log of which nothing is left, an empty one behind the marker.
+//! 5. `Site::restart`: of a log of which nothing is left, an empty one behind the marker.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,7 @@ use raft_vfs::Vfs;
 use crate::dir::{Ident, Names};
 use crate::error::{Corrupt, CorruptKind, Error, Result};
 use crate::format::{Base, Control, FIRST_FRAME};
-use crate::options::Options;
+use crate::options::{Options, VoteRule};
 use crate::paths::{Paths, WalName};
 use crate::recover::{
     Bound, Carry, CutPoint, Recovered, Recovery, SegmentInfo, Segments, load_segment,
@@ -98,7 +100,7 @@ impl<'a, V: Vfs> Site<'a, V> {
         };
         self.era = self.era.max(header.era);
         each_frame(&info.open(self.vfs)?, |frame| {
-            self.note(info.seq, header.salt, header.era, frame)
+            self.note(info.seq, header.salt, header.era, frame);
         })
     }
 
@@ -136,25 +138,18 @@ impl<'a, V: Vfs> Site<'a, V> {
     pub(super) fn keep(&self) -> Result<Recovered<V>> {
         let mut at = self.top();
         let mut kept = None;
-        while let Some(bound) = at {
-            let mut report = RecoveryReport::new();
-            let recovery = Recovery {
-                vfs: self.vfs,
-                paths: self.paths,
-                options: self.options,
-                ident: self.ident,
-                names: self.names,
-                report: &mut report,
-                live: false,
-            };
-            match recover_prefix(recovery, &self.segments, &bound) {
+        while let (Some(bound), None) = (at, &kept) {
+            at = match self.prefix(&bound) {
                 Ok(found) => {
                     kept = self.begin_again(found)?;
-                    break;
+                    None
                 }
-                Err(Error::Corrupt(c)) => at = self.lower(&bound, &c),
+                Err(Error::Corrupt(c)) => {
+                    kept = self.behind_the_marker(&bound, &c)?;
+                    self.lower(&bound, &c)
+                }
                 Err(e) => return Err(e),
-            }
+            };
         }
         let mut kept = kept.unwrap_or_else(|| self.restart());
         (kept.era, kept.highest) = (self.era, self.highest);
@@ -162,7 +157,33 @@ impl<'a, V: Vfs> Site<'a, V> {
         Ok(kept)
     }
 
-    /// Whether nothing but damage speaks of a segment above `seq` that was started.
+    fn prefix(&self, bound: &Bound) -> Result<Recovered<V>> {
+        let mut report = RecoveryReport::new();
+        let recovery = Recovery {
+            vfs: self.vfs,
+            paths: self.paths,
+            options: self.options,
+            ident: self.ident,
+            names: self.names,
+            report: &mut report,
+            live: false,
+        };
+        recover_prefix(recovery, &self.segments, bound)
+    }
+
+    /// The log of `bound` without the segment that `c` speaks of and all older ones, if a snapshot
+    /// holds what was in them.
+    fn behind_the_marker(&self, bound: &Bound, c: &Corrupt) -> Result<Option<Recovered<V>>> {
+        let older = segment_of(c).filter(|&seq| seq < bound.seq && seq >= bound.floor);
+        let (Some(seq), Some(_)) = (older, self.survey.snapshot()) else { return Ok(None) };
+        match self.prefix(&Bound { floor: seq + 1, ..*bound }) {
+            Ok(found) => self.begin_again(found),
+            Err(Error::Corrupt(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The segments above `seq` whose first batch is sound.
     pub(super) fn started_above(&self, seq: u64) -> impl Iterator<Item = u64> {
         self.starts.range(seq.saturating_add(1)..).map(|(&seq, _)| seq)
     }
@@ -190,8 +211,7 @@ impl<'a, V: Vfs> Site<'a, V> {
 
     /// Where to try next, after damage was met on the way down from `from`: always lower.
     fn lower(&self, from: &Bound, c: &Corrupt) -> Option<Bound> {
-        let name = c.path.file_name()?.to_str()?;
-        let Some(WalName::Segment(seq)) = WalName::parse(name) else { return None };
+        let seq = segment_of(c)?;
         // Batches that are intact and break the rules do not stop the scanner.
         let rule = (c.kind == CorruptKind::Rule && c.offset > FIRST_FRAME).then_some(c.offset);
         if seq >= from.seq {
@@ -239,6 +259,11 @@ impl<'a, V: Vfs> Site<'a, V> {
             return Ok(Some(found));
         }
         let mark = self.survey.snapshot().filter(|m| m.index < next);
+        if let Some(m) = mark.filter(|m| m.index >= covered)
+            && view.term(m.index)? != Some(m.term)
+        {
+            return Ok(None);
+        }
         let begin = self.begin.filter(|(first, _)| (covered..=next).contains(first));
         let (first, base_term) = match (begin, mark) {
             (Some((first, term)), Some(m)) if first <= m.index + 1 => (first, term),
@@ -250,13 +275,15 @@ impl<'a, V: Vfs> Site<'a, V> {
         };
         view.compact(first, base_term);
         view.settle()?;
+        let mut commit = self.commit_below(first);
         if let Some(m) = mark {
-            if view.term(m.index)? != Some(m.term) {
+            if view.term(m.index)?.is_some_and(|term| term != m.term) {
                 return Ok(None);
             }
-            found.state.hard_state.commit = found.state.hard_state.commit.max(m.index);
+            commit = commit.max(m.index);
             found.state.snapshot = Some(m.clone());
         }
+        found.state.hard_state.commit = found.state.hard_state.commit.max(commit);
         Ok(Some(found))
     }
 
@@ -269,7 +296,8 @@ impl<'a, V: Vfs> Site<'a, V> {
         let mut state = LogState::empty(begin.0);
         (state.view.base_term, state.view.last_term) = (begin.1, begin.1);
         state.snapshot = mark.filter(|m| m.index < begin.0).cloned();
-        state.hard_state.commit = state.snapshot.as_ref().map_or(0, |m| m.index);
+        let marked = state.snapshot.as_ref().map_or(0, |m| m.index);
+        state.hard_state.commit = self.commit_below(begin.0).max(marked);
         state.metadata = self.survey.metadata().cloned();
         state.blobs = self.survey.blobs().clone();
         let cut = CutPoint {
@@ -295,12 +323,28 @@ impl<'a, V: Vfs> Site<'a, V> {
         }
     }
 
+    /// The commit index as far as it lies below the beginning of the log: what it says of entries
+    /// that are kept may be of others that replaced them.
+    fn commit_below(&self, first: u64) -> u64 {
+        self.survey.hard_state().0.commit.min(first.saturating_sub(1))
+    }
+
     /// Term and vote are the newest that are readable anywhere: neither ever goes back.
     fn keep_vote(&self, kept: &mut Recovered<V>) {
         let (known, _) = self.survey.hard_state();
         let hs = &mut kept.state.hard_state;
-        if known.term > hs.term || (known.term == hs.term && hs.vote == 0) {
+        let once = self.options.vote_rule == VoteRule::OncePerTerm;
+        let revotes = known.term == hs.term && known.vote != 0 && (hs.vote == 0 || !once);
+        if known.term > hs.term || revotes {
             (hs.term, hs.vote) = (known.term, known.vote);
         }
+    }
+}
+
+/// The segment that an error names.
+fn segment_of(c: &Corrupt) -> Option<u64> {
+    match WalName::parse(c.path.file_name()?.to_str()?)? {
+        WalName::Segment(seq) => Some(seq),
+        _ => None,
     }
 }

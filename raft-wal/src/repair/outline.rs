@@ -71,8 +71,11 @@ pub struct GivenUp {
     pub entries: Option<LostRange>,
     /// Whether they had been acknowledged.
     pub acked: Acked,
-    /// Kept entries above the commit index that a given up batch replaced, or may have replaced.
-    /// Raft's log matching replaces them again.
+    /// Indexes that the log begins behind and did not before: the snapshot of the marker that is
+    /// kept holds them, so its file must be there.
+    pub covered: Option<LostRange>,
+    /// Kept entries above the commit index that a given up batch replaced by others of another
+    /// term, or may have replaced. Raft's log matching replaces them again.
     pub outdated: Vec<LostRange>,
     /// The newest snapshot marker, if it is given up.
     pub snapshot: Option<SnapshotMark>,
@@ -137,7 +140,8 @@ impl fmt::Display for Kept {
         match self.segment {
             0 => f.write_str("keep: no batch; ")?,
             n => {
-                write!(f, "keep: up to batch {} at segment {n}+{}; ", self.batch_seq, self.offset)?
+                let (seq, offset) = (self.batch_seq, self.offset);
+                write!(f, "keep: up to batch {seq} at segment {n}+{offset}; ")?;
             }
         }
         writeln!(f, "log [{}, {})", self.first_index, self.next_index)?;
@@ -165,13 +169,16 @@ impl fmt::Display for GivenUp {
                 Acked::Possible => "they may have been acknowledged",
             };
             match self.count() {
-                Some(n) => writeln!(f, "give up: {n} entries, {r}; {acked}")?,
+                Some(n) => writeln!(f, "give up: {n} entries: {r}; {acked}")?,
                 None => writeln!(f, "give up: {r}, as far as there were any; {acked}")?,
             }
             f.write_str(
                 "advice: open degraded and save what is sound first; until a leader has brought \
                  back what is given up, the node must neither vote nor campaign\n",
             )?;
+        }
+        if let Some(r) = &self.covered {
+            writeln!(f, "give up: {r}, which the snapshot of the marker holds: make sure of it")?;
         }
         for r in &self.outdated {
             writeln!(f, "outdated: {r}: kept as they were before a batch that is given up")?;
