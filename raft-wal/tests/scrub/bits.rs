@@ -62,18 +62,15 @@ fn flip_each(
         flip(&copy, file, at);
         let step = pass(&mut wal);
         let what = format!("bit in byte {at} of {}: {:?}", file.display(), step.found);
-        match unit {
-            Some((_, begin)) => {
-                let here = |f: &&raft_wal::Finding| f.path() == file && f.offset() == *begin;
-                assert!(step.found.iter().any(|f| here(&f)), "not found: {what}");
-                assert!(step.found.iter().all(|f| f.path() == file), "elsewhere: {what}");
-                assert!(step.found.iter().all(|f| !f.to_string().is_empty()));
-                found += 1;
-            }
-            None => {
-                assert!(step.found.is_empty(), "{what}");
-                slack += 1;
-            }
+        if let Some((_, begin)) = unit {
+            let here = |f: &raft_wal::Finding| f.path() == file && f.offset() == *begin;
+            assert!(step.found.iter().any(here), "not found: {what}");
+            assert!(step.found.iter().all(|f| f.path() == file), "elsewhere: {what}");
+            assert!(step.found.iter().all(|f| !f.to_string().is_empty()));
+            found += 1;
+        } else {
+            assert!(step.found.is_empty(), "{what}");
+            slack += 1;
         }
     }
     (found, slack)

@@ -39,7 +39,7 @@ impl Hooked {
     pub(crate) fn new(disk: &SimVfs, at: u64, action: impl FnOnce() + Send + 'static) -> Self {
         let mut action = Some(action);
         let once = move || action.take().expect("it runs once")();
-        Self::hooked(disk, at, None, Box::new(once))
+        Self::with(disk, at, None, Box::new(once))
     }
 
     /// Runs `action` before call number `at`, counted from 0, and before every `every`-th after it.
@@ -49,10 +49,10 @@ impl Hooked {
         every: u64,
         action: impl FnMut() + Send + 'static,
     ) -> Self {
-        Self::hooked(disk, at, Some(every), Box::new(action))
+        Self::with(disk, at, Some(every), Box::new(action))
     }
 
-    fn hooked(disk: &SimVfs, at: u64, every: Option<u64>, action: Action) -> Self {
+    fn with(disk: &SimVfs, at: u64, every: Option<u64>, action: Action) -> Self {
         let hook = Hook { calls: 0, at, every, action: Some(action), runs: 0 };
         Self { disk: disk.clone(), hook: Arc::new(Mutex::new(hook)) }
     }
