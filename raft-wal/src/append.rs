@@ -8,6 +8,7 @@ use raft_vfs::{Vfs, VfsFile};
 use crate::encode::{frame_len, runs_of};
 use crate::error::{Error, Reject, Result};
 use crate::format::{BLOBS_MAX, Control, SMALL_MAX, flags};
+use crate::planted::{Bug, planted};
 use crate::rules::{Change, check};
 use crate::types::{Batch, Durable, Entry, HardState, Reset, SnapshotMark, Ticket};
 use crate::wal::{EraStart, Wal};
@@ -176,6 +177,7 @@ impl<V: Vfs> Wal<V> {
         if let Some(first) = batch.entries.first().map(|e| e.index)
             && batch.reset.is_none()
             && first < truncate.unwrap_or(view.next_index)
+            && !planted(Bug::OverwriteKeepsOld)
         {
             truncate = Some(first);
         }
@@ -297,7 +299,9 @@ impl<V: Vfs> Wal<V> {
         done: std::io::Result<()>,
     ) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        if let Err(e) = done {
+        if let Err(e) = done
+            && !planted(Bug::FailedSyncForgiven)
+        {
             let path = writer.path.clone();
             return Err(self.poison("write or sync", &path, &e));
         }

@@ -19,6 +19,7 @@ use crate::gc::DeadTail;
 use crate::index::SegmentIndex;
 use crate::options::ReadMode;
 use crate::paths::io_error;
+use crate::planted::{Bug, planted};
 use crate::recover::CutPoint;
 use crate::rules::Change;
 use crate::segment::{ClosedSegment, RecordReader, SegmentId};
@@ -68,7 +69,9 @@ impl<V: Vfs> Wal<V> {
         if carries {
             self.put_carry(&opening)?;
             self.sync_writer()?;
-            self.promise()?;
+            if !planted(Bug::CarryNotPromised) {
+                self.promise()?;
+            }
             if repairs {
                 // Until here a crash leaves the damage as it was found.
                 self.write_head(start_seq, live_seq, cut.segment)?;
@@ -103,9 +106,12 @@ impl<V: Vfs> Wal<V> {
         let published = self.take_segment(&opening)?;
         let to = (published.header.seq, published.header.salt);
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
-        writer.seal(&mut self.encoder, next_index, to);
+        if !planted(Bug::NoSeal) {
+            writer.seal(&mut self.encoder, next_index, to);
+        }
         let sealed = self.last_cut(&writer);
-        let flushed = writer.flush();
+        let flushed =
+            if planted(Bug::SealNotSynced) { writer.write_queue() } else { writer.flush() };
         if let Err(e) = flushed {
             let path = writer.path.clone();
             self.writer = Some(writer);
@@ -219,13 +225,17 @@ impl<V: Vfs> Wal<V> {
         controls.extend(
             user.metadata.clone().or_else(|| self.state.metadata.clone()).map(Control::Metadata),
         );
-        controls.extend(blobs.into_iter().map(|(key, value)| Control::Blob { key, value }));
+        if !planted(Bug::ValuesNotRepeated) {
+            controls.extend(blobs.into_iter().map(|(key, value)| Control::Blob { key, value }));
+        }
         let floor_seq = user.floor_seq.max(self.state.floor_seq);
         controls.push(Control::Compact { first_index, base_term, floor_seq });
         controls.extend(user.snapshot.clone().or(live_mark).map(Control::Snap));
         controls.extend(user.reset.map(Control::Reset));
         controls.extend(user.truncate.map(Control::Truncate));
-        controls.push(Control::State(hard_state));
+        if !planted(Bug::StateNotRepeated) {
+            controls.push(Control::State(hard_state));
+        }
         Opening {
             flags: flags::SEG_START | user.flags(),
             controls: controls.into_iter().map(|c| (0, c)).collect(),
@@ -245,7 +255,10 @@ impl<V: Vfs> Wal<V> {
             || start.carry.low.is_some_and(|low| low < view.first_index);
         let reset =
             resets.then_some(Reset { first_index: view.first_index, base_term: view.base_term });
-        let truncate = start.carry.low.filter(|&low| !resets && low < cut.next_index);
+        let truncate = start
+            .carry
+            .low
+            .filter(|&low| !resets && low < cut.next_index && !planted(Bug::CarryKeepsOld));
         let compact = if resets {
             (cut.first_index, cut.base_term)
         } else {
@@ -369,7 +382,7 @@ impl<V: Vfs> Wal<V> {
     /// Says in IDENT that a segment is about to be started, durably, so that its loss is provable
     /// although nothing closed its predecessor; and which segments it stands on.
     fn write_head(&mut self, start_seq: u64, live_seq: u64, proven_seq: u64) -> Result<()> {
-        let page = if self.ident.head_page == 2 { 3 } else { 2 };
+        let page = if (self.ident.head_page == 2) != planted(Bug::HeadOverwritten) { 3 } else { 2 };
         let mut uuid_half = [0; 8];
         uuid_half.copy_from_slice(&self.ident.page.wal_uuid[..8]);
         let slot = HeadSlot {

@@ -10,6 +10,7 @@ use crate::dir::Names;
 use crate::error::Result;
 use crate::format::PAGE;
 use crate::paths::{Paths, io_error};
+use crate::planted::{Bug, planted};
 use crate::types::Batch;
 use crate::wal::Wal;
 use crate::writer::SegmentWriter;
@@ -35,6 +36,9 @@ impl DeadTail {
     }
 
     fn keep(end: u64) -> u64 {
+        if planted(Bug::TailCutTooShort) {
+            return end / PAGE * PAGE;
+        }
         end.next_multiple_of(PAGE).saturating_add(DEAD_TAIL_KEPT)
     }
 }
@@ -79,7 +83,8 @@ impl<V: Vfs> Wal<V> {
         let spans = &self.state.view.spans;
         let first_live = spans.iter().find(|s| s.hi > index).map(|s| s.segment.seq);
         let newest = self.walk.last().copied().unwrap_or(0);
-        first_live.unwrap_or(newest).max(self.state.floor_seq)
+        let floor = first_live.unwrap_or(newest) + u64::from(planted(Bug::FloorTooHigh));
+        floor.max(self.state.floor_seq)
     }
 
     /// Removes segments that are below the floor or were stepped over, oldest first, and cuts off
@@ -113,7 +118,9 @@ impl<V: Vfs> Wal<V> {
             return Ok(None);
         }
         self.sync_writer()?;
-        self.promise()?;
+        if !planted(Bug::RemovedBeforePromise) {
+            self.promise()?;
+        }
         self.release_tails();
         let garbage = self.garbage();
         Ok(self.removal(&garbage))
@@ -126,7 +133,10 @@ impl<V: Vfs> Wal<V> {
         }
         self.unindexed.retain(|s| !garbage.contains(&s.seq));
         self.gone_below = self.state.floor_seq;
-        let unused = |seq: &u64| self.files.get(seq).is_some_and(|l| Arc::strong_count(l) == 1);
+        let unused = |seq: &u64| {
+            self.files.get(seq).is_some_and(|l| Arc::strong_count(l) == 1)
+                || planted(Bug::UsedFileRecycled)
+        };
         Some(Removal {
             vfs: self.vfs.clone(),
             paths: self.paths.clone(),
@@ -164,7 +174,8 @@ impl<V: Vfs> Wal<V> {
                 || Some(seq) == waiting
                 || (seq >= self.state.floor_seq && self.walk.contains(&seq))
         };
-        let unpinned = self.files.iter().filter(|(_, life)| !life.is_pinned());
+        let unpinned =
+            self.files.iter().filter(|(_, life)| !life.is_pinned() || planted(Bug::PinsIgnored));
         unpinned.map(|(&seq, _)| seq).filter(|&seq| !live(seq)).collect()
     }
 
@@ -201,7 +212,7 @@ impl<V: Vfs> Wal<V> {
         // in the cache alone, and until it is on disk the next crash may fall back on what it
         // replaces.
         let proven = self.writer.as_ref().is_some_and(SegmentWriter::start_is_proven);
-        if proven {
+        if proven || planted(Bug::OpenRemovesUnproven) {
             self.release_tails();
             let garbage = self.garbage();
             if let Some(removal) = self.removal(&garbage) {

@@ -75,6 +75,11 @@ pub mod inspect;
 mod options;
 mod paths;
 mod pins;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
+#[cfg(feature = "planted-bugs")]
+#[doc(hidden)]
+pub mod planted;
 mod publish;
 mod read;
 mod read_only;

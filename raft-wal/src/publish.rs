@@ -12,6 +12,7 @@ use raft_vfs::{Access, Vfs, VfsFile, VfsFileExt};
 use crate::error::{Error, Result};
 use crate::format::{FIRST_FRAME, Mark, PAGE, SegmentHeader, get_u32};
 use crate::paths::{io_error, is_no_space};
+use crate::planted::{Bug, planted};
 use crate::wal::{Published, Wal};
 
 /// Capacity of the first segment of a process; each further one is four times as large, up to the
@@ -176,8 +177,9 @@ impl<V: Vfs> Publishing<V> {
         // Frames of the file's earlier life are valid under its old salt alone.
         loop {
             let drawn = self.vfs.random().map_err(|e| fault("random number for", e))?;
-            self.header.salt = drawn as u32;
-            if self.header.salt != old_salt {
+            let kept = planted(Bug::SaltKept) && old_salt != 0;
+            self.header.salt = if kept { old_salt } else { drawn as u32 };
+            if self.header.salt != old_salt || kept {
                 break;
             }
         }

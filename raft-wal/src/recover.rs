@@ -36,6 +36,7 @@ use crate::gc::DeadTail;
 use crate::options::{Options, Verify, VoteRule};
 use crate::paths::{Paths, io_error};
 use crate::pins::Extent;
+use crate::planted::{Bug, planted};
 use crate::report::{Discarded, RecoveryReport};
 use crate::scan::{Check, Scanner, Step, Stop, StopReason, look_ahead};
 use crate::segment::Cut;
@@ -207,7 +208,7 @@ fn note_bad_pages(report: &mut RecoveryReport, s: &SegmentInfo) {
 
 /// A segment has its whole length before it has its name, and the newest is never shortened.
 fn refuse_short(s: &SegmentInfo, header: &SegmentHeader) -> Result<()> {
-    if s.len >= header.capacity {
+    if s.len >= header.capacity || planted(Bug::ShortIsWhole) {
         return Ok(());
     }
     Err(Corrupt {
@@ -258,7 +259,7 @@ fn find_newest<V: Vfs>(
         let ahead = ahead.map_err(fault)?;
         r.report.scanned_bytes += s.len;
         let promised = marked.map(|m| m.durable_to).or(ahead.promise.map(|p| p.durable_to));
-        if let Some(to) = promised {
+        if let Some(to) = promised.filter(|_| !planted(Bug::BadStartIsBlank)) {
             let found = stop.map_or("another era's batch".into(), |s| s.found);
             return Err(Corrupt {
                 kind: CorruptKind::SegmentStart,
@@ -332,7 +333,7 @@ fn judge_head<V: Vfs>(
     let there =
         |seq: u64| seq == h_seq || segments.contains_key(&seq) || young.numbers.contains(&seq);
     let head = r.ident.head;
-    if head.start_seq > h_seq {
+    if head.start_seq > h_seq && !planted(Bug::HeadIgnored) {
         for seq in [head.start_seq, head.live_seq, head.proven_seq] {
             if seq != 0 && !there(seq) {
                 return Err(missing(r.paths, seq, HEAD_SAYS, None));
@@ -340,7 +341,7 @@ fn judge_head<V: Vfs>(
         }
     }
     if let Some((next, salt)) = newest.and_then(|n| n.sealed) {
-        if !there(next) {
+        if !there(next) && !planted(Bug::SealIgnored) {
             let why = format!("segment {h_seq} is closed and names it");
             return Err(missing(r.paths, next, &why, newest.map(|n| (n.next_index, None))));
         }
@@ -399,7 +400,7 @@ fn judge_marks<'s, V: Vfs>(
         let newer = term > hs.term || (once && term == hs.term && vote != 0 && hs.vote == 0);
         let both = term == hs.term && vote != 0 && hs.vote != 0;
         let conflict = once && both && vote != hs.vote;
-        if conflict || (newer && mark.state_off < p) {
+        if conflict || (newer && mark.state_off < p && !planted(Bug::LostStateAccepted)) {
             return Err(Corrupt {
                 kind: CorruptKind::State,
                 path: path.clone(),
@@ -413,7 +414,7 @@ fn judge_marks<'s, V: Vfs>(
             }
             .into());
         }
-        if newer {
+        if newer && !planted(Bug::VoteCopyIgnored) {
             (hs.term, hs.vote) = (term, vote);
             r.report.state_raised = true;
         }

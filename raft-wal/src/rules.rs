@@ -4,6 +4,7 @@
 use crate::error::{Error, Reject, Result};
 use crate::format::{Control, Run};
 use crate::options::VoteRule;
+use crate::planted::{Bug, planted};
 use crate::types::{HardState, Reset, SnapshotMark};
 
 /// One batch, as far as the rules look: its control records, and index and terms of its entries.
@@ -188,7 +189,7 @@ fn truncate(log: &impl Before, at: &mut Cursor, from: u64, commit: u64) -> Verdi
         let (first_index, next_index) = (at.first, at.next);
         return Err(Reject::TruncateRange { from, first_index, next_index }.into());
     }
-    if commit != 0 && from <= commit {
+    if commit != 0 && from <= commit && !planted(Bug::CommittedTruncated) {
         return Err(Reject::TruncateCommitted { from, commit }.into());
     }
     // The marker is repeated in every segment, where it must name an entry or the base.
@@ -212,7 +213,7 @@ fn state(old: &HardState, new: &HardState, reset: bool, votes: VoteRule) -> Verd
     if changed && votes == VoteRule::OncePerTerm {
         return Err(Reject::Vote { term: new.term, current: old.vote, found: new.vote }.into());
     }
-    if new.commit < old.commit && !reset {
+    if new.commit < old.commit && !reset && !planted(Bug::CommitFalls) {
         return Err(Reject::CommitFalls { current: old.commit, found: new.commit }.into());
     }
     Ok(())

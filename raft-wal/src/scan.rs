@@ -14,6 +14,7 @@ use crate::format::{
     RecordHead, RecordKind, Run, SMALL_MAX, body_crc_start, control_seed, crc_is_last, entry_seed,
     flags, get, get_u32, get_u64,
 };
+use crate::planted::{Bug, planted};
 use crate::window::Window;
 
 /// One valid frame. The payloads stay in the file; `offsets` says where.
@@ -277,6 +278,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         };
         if let Some((seq, chain)) = self.expect
             && (h.batch_seq, h.chain) != (seq, chain)
+            && !planted(Bug::SequenceUnchecked)
         {
             let expected = format!("batch {seq} with chain {chain:08x}");
             let found = format!("batch {} with chain {:08x}", h.batch_seq, h.chain);
@@ -366,7 +368,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
         }
         let head = RecordHead::parse(&self.window.block(at)?);
         let len = head.record_len();
-        if len > end - at {
+        if len > end - at && !planted(Bug::RecordUnbounded) {
             return bad("a record within its frame", format!("{len} bytes of {}", end - at));
         }
         let n = self.frame.offsets.len() as u64;
@@ -387,7 +389,7 @@ impl<'f, F: VfsFile> Scanner<'f, F> {
             crc = self.window.block(at + len - 4)?;
         } else {
             let bytes = self.window.bytes(at, len)?;
-            if !crc_is_last(seed, bytes) {
+            if !crc_is_last(seed, bytes) && !planted(Bug::RecordUnchecked) {
                 return bad("a record with its checksum", "another checksum".into());
             }
             crc = get(bytes, len as usize - 4);
@@ -553,6 +555,9 @@ fn candidate(
     }
     let durable_to = get_u64(raw, 16);
     let body_len = u64::from(get_u32(raw, 0));
-    let possible = durable_to > above && durable_to <= offset && body_len <= len - offset;
+    let possible = (durable_to > above || planted(Bug::LaterFrameProves))
+        && durable_to <= offset
+        && body_len <= len - offset
+        && !planted(Bug::LookAheadBlind);
     possible.then_some(Promise { offset, durable_to, batch_seq })
 }

@@ -17,6 +17,7 @@ use crate::gc::DeadTail;
 use crate::options::{Options, TailPolicy};
 use crate::paths::{Paths, io_error};
 use crate::pins::{Extent, Life};
+use crate::planted::{Bug, planted};
 use crate::recover::{Carry, CutPoint, Newest, Recovered, Recovery, recover};
 use crate::report::RecoveryReport;
 use crate::scrub::Scrub;
@@ -74,7 +75,9 @@ pub(crate) struct EraStart<F> {
 impl<F> EraStart<F> {
     /// Whether what was recovered must be written again before it may be relied on.
     pub(crate) fn is_due(&self) -> bool {
-        self.carry.batches > 0 || self.raised || self.repairs
+        (self.carry.batches > 0 && !planted(Bug::CarryDropped))
+            || (self.raised && !planted(Bug::RaisedVoteDropped))
+            || self.repairs
     }
 }
 
@@ -373,7 +376,7 @@ impl<V: Vfs> Wal<V> {
 
     /// Whether the batch of this ticket is durable.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
-        ticket.0 <= self.durable.batch_seq
+        ticket.0 <= self.durable.batch_seq || planted(Bug::AckBeforeSync)
     }
 
     /// Whether everything that the open recovered is durable. `false` only after an open that
@@ -395,8 +398,10 @@ impl<V: Vfs> Wal<V> {
     /// Fails if the handle is poisoned.
     pub(crate) fn healthy(&self) -> Result<()> {
         match &self.poison {
-            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
-            None => Ok(()),
+            Some(cause) if !planted(Bug::PoisonIgnored) => {
+                Err(Error::Poisoned { cause: cause.clone() })
+            }
+            _ => Ok(()),
         }
     }
 

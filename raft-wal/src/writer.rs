@@ -14,6 +14,7 @@ use crate::encode::{At, Encoded, Encoder};
 use crate::format::{
     Control, FIRST_FRAME, FRAME_HEADER_LEN, Mark, PAGE, SEAL_FRAME_LEN, SegmentHeader, flags,
 };
+use crate::planted::{Bug, planted};
 use crate::segment::Cut;
 use crate::types::{Entry, HardState};
 
@@ -138,13 +139,14 @@ impl<F: VfsFile> SegmentWriter<F> {
 
     /// The next frame's place.
     fn at(&self, flags: u16, first_index: u64) -> At {
+        let durable = if planted(Bug::PromiseTooHigh) { self.pos } else { self.durable };
         At {
             salt: self.header.salt,
             offset: self.pos,
             batch_seq: self.last.batch_seq + 1,
             chain: self.last.chain,
             // A promise about nothing would be a promise about the header pages.
-            durable_to: if self.durable > FIRST_FRAME { self.durable } else { 0 },
+            durable_to: if durable > FIRST_FRAME { durable } else { 0 },
             flags,
             first_index,
         }
@@ -165,7 +167,7 @@ impl<F: VfsFile> SegmentWriter<F> {
                 let changed = (s.term, s.vote) != (self.state.term, self.state.vote);
                 if changed || self.state_off == 0 {
                     self.state_off = self.pos;
-                    self.marks.due |= changed;
+                    self.marks.due |= changed && !planted(Bug::VoteNotMarked);
                 }
                 self.state = *s;
             }
@@ -194,7 +196,8 @@ impl<F: VfsFile> SegmentWriter<F> {
     /// Fills up to the alignment, so that no durable sector is written again. Returns the frame.
     pub(crate) fn pad(&mut self, encoder: &mut Encoder, next_index: u64) -> Option<Encoded> {
         let align = self.header.align;
-        if self.pos == self.durable || self.pos.is_multiple_of(align) {
+        let whole = self.pos.is_multiple_of(align) || planted(Bug::PaddingSkipped);
+        if self.pos == self.durable || whole {
             return None;
         }
         let mut gap = self.pos.next_multiple_of(align) - self.pos;
@@ -283,9 +286,11 @@ impl<F: VfsFile> SegmentWriter<F> {
 
     /// The next mark, counted as written: an error in writing it is final.
     fn next_mark(&mut self, clean: bool) -> MarkWrite {
-        let page = if self.marks.durable == Some(1) { 2 } else { 1 };
+        let page =
+            if (self.marks.durable == Some(1)) != planted(Bug::MarkOverwritten) { 2 } else { 1 };
         self.marks.mark_no += 1;
-        let durable_to = if self.durable > FIRST_FRAME { self.durable } else { 0 };
+        let durable = if planted(Bug::MarkTooHigh) { self.pos } else { self.durable };
+        let durable_to = if durable > FIRST_FRAME { durable } else { 0 };
         let mark = Mark {
             header: self.header,
             mark_no: self.marks.mark_no,

@@ -10,6 +10,7 @@ use super::{DEGRADED, Recovery, Young, refuse_unsupported};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{Base, Control, FIRST_FRAME, SegmentHeader};
 use crate::paths::io_error;
+use crate::planted::{Bug, planted};
 use crate::report::{Discarded, Tail};
 use crate::scan::{Beyond, Check, Frame, Scanner, Step, Stop, StopReason, look_ahead};
 use crate::segment::Cut;
@@ -184,17 +185,19 @@ fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &Youn
     let p = n.stop.offset;
     // A younger segment that was begun, or that IDENT says was about to be, may have held more.
     let began = young.begun || r.ident.head.start_seq > n.segment.seq;
-    if !began && n.segment.marks.iter().any(|m| m.clean && m.durable_to == p) {
+    let ends = |to: u64| to == p || planted(Bug::CleanAnywhere);
+    if !began && n.segment.marks.iter().any(|m| m.clean && ends(m.durable_to)) {
         // Nothing was written after the mark that says so: what stands beyond is nobody's.
         (r.report.tail, r.report.certain) = (Tail::Clean, true);
         return Ok(());
     }
     let beyond = look_beyond(n)?;
     let marked = n.segment.marks.iter().filter(|m| m.durable_to > p).max_by_key(|m| m.durable_to);
+    let marked = marked.filter(|_| !planted(Bug::MarksIgnored));
     let promise = marked
         .map(|m| ("a mark page", m.durable_to))
         .or(beyond.promise.map(|q| ("a later batch", q.durable_to)));
-    if let Some((who, durable_to)) = promise {
+    if let Some((who, durable_to)) = promise.filter(|_| !planted(Bug::PromisesIgnored)) {
         return Err(lost_batch(n, who, durable_to).into());
     }
     r.report.certain = false;

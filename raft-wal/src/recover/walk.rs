@@ -13,6 +13,7 @@ use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::format::{Base, FIRST_FRAME, SegmentHeader};
 use crate::gc::DeadTail;
 use crate::paths::io_error;
+use crate::planted::{Bug, planted};
 use crate::scan::{Check, Scanner, Step};
 use crate::segment::{ClosedSegment, Cut, SegmentId, scan_to_cut};
 
@@ -36,7 +37,8 @@ pub(super) fn walk_back<V: Vfs>(
     let mut dead_tails = Vec::new();
     let mut base = newest.base;
     let mut successor = newest.segment.seq;
-    while base.prev_segment != 0 && base.prev_segment >= newest.floor_seq {
+    let is_live = |seq: u64| seq >= newest.floor_seq || planted(Bug::FloorIgnored);
+    while base.prev_segment != 0 && is_live(base.prev_segment) {
         let seq = base.prev_segment;
         let Some(s) = segments.remove(&seq) else {
             let why = format!("segment {successor} was built on it");
