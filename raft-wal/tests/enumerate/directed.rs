@@ -9,6 +9,7 @@ use raft_vfs::sim::{Change, Fate, Fault, Op, PendingUnit, Persistence};
 use raft_vfs::{DirEntry, SimVfs, Vfs};
 use raft_wal::SharedWal;
 
+use super::copy::copy;
 use super::judge::{Judge, key_of};
 use super::repair::damage_and_repair;
 use super::run::{Outcome, Run};
@@ -34,16 +35,31 @@ pub(crate) enum Way {
     LargeSegment,
     /// A damaged log is repaired.
     Repair,
+    /// One whose segments are gone is.
+    RepairNothing,
+    /// A log is copied while it is in use.
+    Copy,
+    /// One whose newest segment is full is.
+    CopySealed,
+}
+
+impl Way {
+    const ALL: [Self; 7] = [
+        Self::LostWal,
+        Self::LeftIndex,
+        Self::LargeSegment,
+        Self::Repair,
+        Self::RepairNothing,
+        Self::Copy,
+        Self::CopySealed,
+    ];
 }
 
 impl Directed {
     /// Every way, `times` times.
     pub(crate) fn all(times: u64) -> Vec<Self> {
         let of = |way| (0..times).map(move |seed| Self { way, seed });
-        [Way::LostWal, Way::LeftIndex, Way::LargeSegment, Way::Repair]
-            .into_iter()
-            .flat_map(of)
-            .collect()
+        Way::ALL.into_iter().flat_map(of).collect()
     }
 
     pub(crate) fn walk(&self, judge: &mut Judge<'_>) -> Outcome {
@@ -53,7 +69,10 @@ impl Directed {
             Way::LostWal => lost_wal(judge, run),
             Way::LeftIndex => left_index(judge, run),
             Way::LargeSegment => large_segment(judge, run),
-            Way::Repair => damage_and_repair(judge, run),
+            Way::Repair => damage_and_repair(judge, run, false),
+            Way::RepairNothing => damage_and_repair(judge, run, true),
+            Way::Copy => copy(judge, run, false),
+            Way::CopySealed => copy(judge, run, true),
         }
     }
 }

@@ -18,8 +18,9 @@ const CUTS: u64 = 2;
 /// One in so many points of the repair after such a cut is one, too; and each removal.
 const THIRD: u64 = 32;
 
-/// Damages a log, and repairs it with a crash at each point, and with each write and sync failing.
-pub(crate) fn damage_and_repair(judge: &mut Judge<'_>, mut run: Run) -> Outcome {
+/// Damages a log, or with `all` loses its segments, and repairs it with a crash at each point, and
+/// with each write and sync failing.
+pub(crate) fn damage_and_repair(judge: &mut Judge<'_>, mut run: Run, all: bool) -> Outcome {
     run.open()?;
     for op in [script::Op::Append3, script::Op::AppendBig, script::Op::HardState] {
         run.step(op, Pace::Duties)?;
@@ -27,7 +28,11 @@ pub(crate) fn damage_and_repair(judge: &mut Judge<'_>, mut run: Run) -> Outcome 
     run.step(script::Op::Append3, Pace::Synced)?;
     run.kill();
     let disk = &run.disk;
-    damage(disk)?;
+    if all {
+        disk.delete(path("wal"));
+    } else {
+        damage(disk)?;
+    }
     let (calls, repaired) = plain(judge, disk)?;
     for (call, n) in calls.iter().zip(1..) {
         if matches!(call.op, Op::Write | Op::SyncData) {
