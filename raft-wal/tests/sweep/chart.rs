@@ -1,7 +1,7 @@
 //! What each byte of a log is for, by `docs/FORMAT.md` alone: the tables of the page, its own
 //! checksum and the page-only reader. Nothing here comes from the code under test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::page::{Page, is_sealed};
@@ -75,7 +75,7 @@ pub(crate) struct Chart {
     pub(crate) slots: [Option<Slot>; 2],
     /// Ascending.
     pub(crate) segments: Vec<Seg>,
-    /// For each file the bytes that are looked at, dead frames excepted.
+    /// For each file the bytes that are looked at: nothing of dead segments, or behind a cut.
     pub(crate) used: Vec<Vec<Range<usize>>>,
 }
 
@@ -176,12 +176,16 @@ impl Chart {
         };
         let slots = [slot(&SLOTS[0]), slot(&SLOTS[1])];
         let mut chart = Self { ident, slots, segments, used: Vec::new() };
-        let walk: BTreeSet<u64> = chart.walk().collect();
+        let cuts: BTreeMap<u64, usize> = chart.walk().collect();
         let mut used = vec![Vec::new(); files.len()];
         used[ident] = IDENTITIES.into_iter().chain(SLOTS).collect();
         for s in &chart.segments {
-            let frames = s.frames.iter().filter(|_| walk.contains(&s.seq));
-            let frames = frames.map(|f| f.at..f.end);
+            let is_young = chart.newest().is_none_or(|newest| s.seq > newest.seq);
+            if !is_young && !cuts.contains_key(&s.seq) {
+                continue;
+            }
+            let cut = cuts.get(&s.seq).copied().unwrap_or(0);
+            let frames = s.frames.iter().map(|f| f.at..f.end).take_while(|f| f.end <= cut);
             used[s.file] = COPIES.into_iter().chain(frames).collect();
         }
         chart.used = used;
@@ -197,15 +201,16 @@ impl Chart {
         self.segments.iter().find(|s| s.seq == seq)
     }
 
-    /// Numbers of the segments that make up the log, newest first.
-    fn walk(&self) -> impl Iterator<Item = u64> {
+    /// The segments that make up the log, newest first, and where each was cut.
+    fn walk(&self) -> impl Iterator<Item = (u64, usize)> {
         let newest = self.newest();
         let floors = newest.into_iter().flat_map(|s| s.frames.iter().map(|f| f.floor));
         let floor = floors.max().unwrap_or(0);
-        std::iter::successors(newest, move |s| {
-            let previous = s.base?.previous;
-            self.segment(previous).filter(|_| previous != 0 && previous >= floor)
+        std::iter::successors(newest.map(|s| (s, usize::MAX)), move |(s, _)| {
+            let BaseInfo { previous, end } = s.base?;
+            let s = self.segment(previous).filter(|_| previous != 0 && previous >= floor)?;
+            Some((s, end))
         })
-        .map(|s| s.seq)
+        .map(|(s, cut)| (s.seq, cut))
     }
 }

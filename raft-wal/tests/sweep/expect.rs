@@ -6,9 +6,8 @@ use std::ops::Range;
 
 use crate::chart::{
     COPIES, FIRST_FRAME, FrameInfo, IDENTITIES, MarkInfo, SLOTS, Seg, Slot, is_index,
-    segment_number,
 };
-use crate::harm::Harm;
+use crate::harm::{Changed, Harm};
 use crate::logs::Log;
 use crate::page::is_sealed;
 
@@ -130,12 +129,22 @@ impl<'a> Case<'a> {
         if copies || indexes { Expect::Copy } else { Expect::Slack }
     }
 
+    /// Whether no file of the log is left but the lock.
+    pub(crate) fn is_all_gone(&self) -> bool {
+        let files = self.log.files.iter().enumerate().filter(|(_, f)| f.name != "LOCK");
+        let mut there = files.filter(|(i, _)| self.harm.now(self.log, *i).is_some());
+        let added = self.harm.added.iter().any(|(name, _)| name.starts_with("wal/"));
+        there.next().is_none() && !added
+    }
+
     /// Step 1: the identity from either copy, and HEAD from the slots that are left.
     fn identity(&self) -> Verdict<Option<Slot>> {
         let chart = &self.log.chart;
-        if self.harm.now(self.log, chart.ident).is_none() && chart.segments.is_empty() {
-            // There is no trace of a log, and none of it held anything.
-            return Err(Expect::Copy);
+        if self.is_all_gone() {
+            // Not even that there was a log can be told: a new one is made.
+            let held_nothing = chart.segments.is_empty();
+            let nothing = Expect::DoubleFault(0, None);
+            return Err(if held_nothing { Expect::Copy } else { nothing });
         }
         if IDENTITIES.iter().all(|copy| self.hit(chart.ident, copy)) {
             return Err(Expect::Sealed);
@@ -292,14 +301,17 @@ impl<'a> Case<'a> {
                     continue;
                 }
             };
-            let hit = self.log.chart.used[c.file].iter().filter(|r| self.hit(c.file, r));
-            let (frames, copies): (Vec<_>, Vec<_>) =
-                hit.partition(|r| r.start >= FIRST_FRAME && segment_number(name).is_some());
-            if !copies.is_empty() {
+            // Dead segments too, and frames behind a cut: where the segment that made them so is
+            // lost, they count again.
+            let segment = self.log.chart.segments.iter().find(|s| s.file == c.file);
+            let copies = if segment.is_some() { &COPIES[..] } else { &self.log.chart.used[c.file] };
+            if copies.iter().any(|r| self.hit(c.file, r)) {
                 add(name, Some(0..1));
             }
-            for frame in frames.into_iter().take(if any_frame { usize::MAX } else { 1 }) {
-                add(name, Some(frame.clone()));
+            let frames = segment.into_iter().flat_map(|s| s.frames.iter().map(|f| f.at..f.end));
+            let hit = frames.filter(|r| self.hit(c.file, r));
+            for frame in hit.take(if any_frame { usize::MAX } else { 1 }) {
+                add(name, Some(frame));
             }
             if now.len() < was {
                 add(name, Some(now.len()..now.len() + 1));
@@ -309,6 +321,23 @@ impl<'a> Case<'a> {
             add(name, None);
         }
         places
+    }
+
+    /// Files of which the report must say that a copy is bad. A HEAD slot of zeros is one that was
+    /// never written, and what moved may be as good as what was there.
+    pub(crate) fn to_be_noted(&self) -> impl Iterator<Item = usize> {
+        let blank = |c: &Changed, r: &Range<usize>| {
+            let now = c.now.as_ref().and_then(|now| now.get(r.clone()));
+            c.file == self.log.chart.ident
+                && SLOTS.contains(r)
+                && now.is_some_and(|b| b.iter().all(|&b| b == 0))
+        };
+        let changed = self.harm.changed.iter().filter(|c| c.now.is_some() && !self.harm.moved);
+        let bad = move |c: &&Changed| {
+            let mut used = self.log.chart.used[c.file].iter();
+            used.any(|r| self.hit(c.file, r) && !blank(c, r))
+        };
+        changed.filter(bad).map(|c| c.file)
     }
 
     /// Whether a segment that was never started looks as if it had been begun, or has a new name.

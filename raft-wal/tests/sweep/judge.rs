@@ -11,7 +11,7 @@ use raft_wal::{
 };
 
 use crate::alloc::{self, Need};
-use crate::chart::Seg;
+use crate::chart::{Seg, is_index};
 use crate::expect::{Case, Expect, Place};
 use crate::harm::Harm;
 use crate::logs::Log;
@@ -129,9 +129,18 @@ impl<'a> Judge<'a> {
             }
             (Expect::Copy, Ok(got)) => {
                 self.same(&got.model)?;
-                let paths = self.harm.changed.iter().map(|c| &self.log.paths[c.file]);
-                let noted = paths.into_iter().any(|path| got.noted.contains(path));
-                Ok(if noted { "a copy: the same, and noted" } else { "a copy: the same" })
+                let mut bad = self.case.to_be_noted().peekable();
+                let any = bad.peek().is_some();
+                if !bad.all(|file| got.noted.contains(&self.log.paths[file])) {
+                    return Err("a bad copy is not noted".to_owned());
+                }
+                let mut changed = self.harm.changed.iter();
+                let caches = changed.all(|c| is_index(&self.log.files[c.file].name));
+                Ok(match (any, caches) {
+                    (true, _) => "a copy: the same, and noted",
+                    (false, true) => "a cache: the same",
+                    (false, false) => "a copy: the same",
+                })
             }
             (Expect::Names, Ok(got)) => self.same(&got.model).map(|()| "names: the same"),
             (Expect::Names, Err(e)) => named(&e).map(|()| "names: refused by name"),
@@ -303,9 +312,7 @@ impl<'a> Judge<'a> {
         }
         match seen {
             // A reader makes no log where there is none.
-            Err(Error::NoLog { .. }) if self.log.chart.segments.is_empty() => {
-                Ok("read only: no log")
-            }
+            Err(Error::NoLog { .. }) if self.case.is_all_gone() => Ok("read only: no log"),
             seen => self.rule(seen).map(|_| "read only: as expected"),
         }
     }
@@ -317,7 +324,7 @@ impl<'a> Judge<'a> {
             return Err("a verification changed the disk".to_owned());
         }
         let found = match seen {
-            Err(Error::NoLog { .. }) if self.log.chart.segments.is_empty() => {
+            Err(Error::NoLog { .. }) if self.case.is_all_gone() => {
                 return Ok("verified: no log");
             }
             Err(e) => return self.named(&e).map(|()| "verified: not to be judged"),
@@ -349,7 +356,7 @@ impl<'a> Judge<'a> {
             return Err("a degraded open changed the disk".to_owned());
         }
         let log = match seen {
-            Err(Error::NoLog { .. }) if self.log.chart.segments.is_empty() => {
+            Err(Error::NoLog { .. }) if self.case.is_all_gone() => {
                 return Ok("degraded: no log");
             }
             Err(e) => return self.named(&e).map(|()| "degraded: refused by name"),

@@ -109,7 +109,7 @@ impl fmt::Display for Tally {
             self.cases,
             self.idle,
             self.ended("slack"),
-            self.ended("a copy") + self.ended("names: the same"),
+            self.ended("a copy") + self.ended("a cache") + self.ended("names: the same"),
             self.ended("sealed")
                 + self.ended("evidenced")
                 + self.ended("moved")
