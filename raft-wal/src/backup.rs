@@ -77,11 +77,16 @@ impl<V: Vfs> Wal<V> {
             let what = "what the open recovered waits for space to be written again";
             return Err(Error::Busy { path: self.paths.dir.clone(), what });
         }
-        let held = |&seq: &u64| {
-            let (_, extent) = self.known(seq)?;
-            Some(Held { seq, extent: extent?, _pin: Pin::new(self.files.get(&seq)?) })
-        };
-        let live = self.walk.iter().filter(|&&seq| seq >= self.gone_below);
+        let mut parts = Vec::new();
+        for &seq in self.walk.iter().filter(|&&seq| seq >= self.gone_below) {
+            let (Some((_, extent)), Some(life)) = (self.known(seq), self.files.get(&seq)) else {
+                let what = "the handle does not know this segment";
+                return Err(Error::Busy { path: self.paths.segment(seq), what });
+            };
+            let pin = Pin::new(life);
+            // The one that is written may have nothing durable in it yet.
+            parts.extend(extent.map(|extent| Held { seq, extent, _pin: pin }));
+        }
         Ok(Backup {
             vfs: self.vfs.clone(),
             paths: self.paths.clone(),
@@ -89,7 +94,7 @@ impl<V: Vfs> Wal<V> {
             era: self.era,
             era_nonce: self.era_nonce,
             durable: self.durable(),
-            parts: live.filter_map(held).collect(),
+            parts,
         })
     }
 }

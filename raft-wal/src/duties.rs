@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use raft_vfs::Vfs;
 
 use crate::error::{Error, Result};
-use crate::scrub::SCRUB_PIECE;
+use crate::scrub::{SCRUB_PIECE, ScrubStep};
 use crate::shared::Shared;
 use crate::steps::MARK_IDLE;
 use crate::wal::Wal;
@@ -157,17 +157,25 @@ fn scrub<V: Vfs>(shared: &Shared<V>, now: Duration) -> Result<()> {
     if wait != Some(Duration::ZERO) {
         return Ok(());
     }
-    let (mut bytes, mut pass_done) = (0, false);
-    while bytes < SCRUB_PIECE && !pass_done {
-        let left = SCRUB_PIECE - bytes;
-        let part = shared.group.now(|engine| Ok::<_, Error>(engine.wal()?.begin_scrub(left)))?;
-        let end = part.run()?;
-        let step = shared.group.grounded(|engine| engine.wal()?.end_scrub(end))?;
-        bytes += step.bytes;
-        pass_done = step.pass_done;
+    let mut piece = ScrubStep::default();
+    let mut outcome = Ok(());
+    while outcome.is_ok() && piece.bytes < SCRUB_PIECE && !piece.pass_done {
+        outcome = scrub_part(shared, &mut piece);
     }
+    // What failed is not tried again before it is due, either.
+    let is_over = piece.pass_done || outcome.is_err();
     shared.group.now(|engine| {
-        engine.wal()?.charge_scrub(now, bytes, pass_done);
-        Ok(())
+        engine.wal()?.charge_scrub(now, piece.bytes, is_over);
+        outcome
     })
+}
+
+fn scrub_part<V: Vfs>(shared: &Shared<V>, piece: &mut ScrubStep) -> Result<()> {
+    let left = SCRUB_PIECE - piece.bytes;
+    let part = shared.group.now(|engine| Ok::<_, Error>(engine.wal()?.begin_scrub(left)))?;
+    let end = part.run()?;
+    let step = shared.group.grounded(|engine| engine.wal()?.end_scrub(end))?;
+    piece.bytes += step.bytes;
+    piece.pass_done = step.pass_done;
+    Ok(())
 }

@@ -124,9 +124,9 @@ impl Scrub {
 impl<V: Vfs> Wal<V> {
     /// Reads the next `budget` bytes of what is live and durable and checks every checksum, chain
     /// and cut in them: IDENT and HEAD, headers and marks, index files, and the frames of every
-    /// segment of the log up to what is durable. The next step goes on where this one stopped; after
-    /// the last byte a new pass begins. A frame, and the tables of an index file, are read whole, so
-    /// a step goes beyond its budget by at most that, and reads at least one.
+    /// segment of the log up to what is durable. The next step goes on where this one stopped;
+    /// after the last byte a new pass begins. A frame, and the tables of an index file, are read
+    /// whole, so a step goes beyond its budget by at most that, and reads at least one.
     ///
     /// Damage does not poison: other entries stay readable and appends go on. What was found is in
     /// the step, and each place once in [`Wal::scrub_status`]. What to do: refill the log from a
@@ -136,8 +136,8 @@ impl<V: Vfs> Wal<V> {
     /// them is seen once they were given up. Blocks for the reading alone.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] if no file can be opened for want of descriptors. What cannot be read is
-    /// no error of the step but a [`Finding`].
+    /// [`crate::Error::Io`] if no file can be opened for want of descriptors. What cannot be read
+    /// is no error of the step but a [`Finding`].
     pub fn step_scrub(&mut self, budget: u64) -> Result<ScrubStep> {
         let mut total = ScrubStep::default();
         loop {
@@ -170,10 +170,10 @@ impl<V: Vfs> Wal<V> {
         Some(due.saturating_sub(now))
     }
 
-    /// A piece of `bytes` was read at `now`: when the next one is due. A pass that was shorter than
-    /// a piece counts as one, so that a small log is not read all the time.
-    pub(crate) fn charge_scrub(&mut self, now: Duration, bytes: u64, pass_done: bool) {
-        let bytes = if pass_done { bytes.max(SCRUB_PIECE) } else { bytes };
+    /// A piece of `bytes` was read at `now`: when the next one is due. What ended before a piece was
+    /// full counts as one, so that a small log is not read all the time.
+    pub(crate) fn charge_scrub(&mut self, now: Duration, bytes: u64, is_over: bool) {
+        let bytes = if is_over { bytes.max(SCRUB_PIECE) } else { bytes };
         let pause = duration_of(bytes, self.options.scrub_bytes_per_second.max(1));
         self.scrub.due = Some(now.saturating_add(pause));
     }
@@ -181,8 +181,10 @@ impl<V: Vfs> Wal<V> {
     /// Reads a piece if one is due, for [`Wal::step_all`].
     pub(crate) fn step_scrub_if_due(&mut self, now: Duration) -> Result<()> {
         if self.scrub_wait(now) == Some(Duration::ZERO) {
-            let step = self.step_scrub(SCRUB_PIECE)?;
-            self.charge_scrub(now, step.bytes, step.pass_done);
+            let step = self.step_scrub(SCRUB_PIECE);
+            let (bytes, is_over) = step.as_ref().map_or((0, true), |s| (s.bytes, s.pass_done));
+            self.charge_scrub(now, bytes, is_over);
+            step?;
         }
         Ok(())
     }

@@ -416,7 +416,7 @@ impl<V: Vfs> SharedWal<V> {
     }
 
     /// What the scrub has done and found, as [`Wal::scrub_status`]. It runs in the background, at
-    /// [`Options::scrub_bytes_per_second`].
+    /// [`Options::scrub_bytes_per_second`], until the log is closed or poisoned.
     ///
     /// # Errors
     /// [`Error::Closed`].

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use raft_vfs::SimVfs;
 use raft_wal::error::CorruptKind;
-use raft_wal::{Backup, Error, Options, RecoveryReport, Tail, Ticket, Wal};
+use raft_wal::{Backup, Error, Options, RecoveryReport, Status, Tail, Ticket, Wal, verify};
 
 use crate::support::batches::Batches;
 use crate::support::lab::{Lab, compact, flip, frames, small, state};
@@ -19,6 +19,8 @@ fn existing() -> Options {
 
 /// Opens the log in [`TO`] and reads all of it.
 pub(crate) fn restored(disk: &SimVfs) -> (Model, RecoveryReport) {
+    let seen = verify(disk.clone(), TO, &existing()).unwrap();
+    assert_eq!((seen.status, seen.report.unwrap().notes.len()), (Status::Intact, 0));
     let (wal, report) = Wal::open(disk.clone(), TO, &existing()).unwrap();
     (read_all(&wal).unwrap(), report)
 }

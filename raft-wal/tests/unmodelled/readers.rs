@@ -62,10 +62,6 @@ fn between_any_two_calls(prepare: Act, act: Act) {
                 assert!(known, "call {at}: {model:?}");
             }
             Err(Error::Busy { .. }) => busy += 1,
-            // A segment that was removed under the reader.
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                busy += 1;
-            }
             Err(other) => panic!("call {at}: {other}"),
         }
         if !hooked.has_run() {
@@ -155,7 +151,6 @@ fn a_reader_sees_a_state_of_the_log_while_another_process_takes_over() {
         match look(&hooked) {
             Ok(model) => assert!(states.lock().unwrap().contains(&model), "call {at}: {model:?}"),
             Err(Error::Busy { .. }) => {}
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(other) => panic!("call {at}: {other}"),
         }
         if !hooked.has_run() {
