@@ -170,8 +170,8 @@ impl<V: Vfs> Wal<V> {
         Some(due.saturating_sub(now))
     }
 
-    /// A piece of `bytes` was read at `now`: when the next one is due. What ended before a piece was
-    /// full counts as one, so that a small log is not read all the time.
+    /// A piece of `bytes` was read at `now`: when the next one is due. What ended before a piece
+    /// was full counts as one, so that a small log is not read all the time.
     pub(crate) fn charge_scrub(&mut self, now: Duration, bytes: u64, is_over: bool) {
         let bytes = if is_over { bytes.max(SCRUB_PIECE) } else { bytes };
         let pause = duration_of(bytes, self.options.scrub_bytes_per_second.max(1));
