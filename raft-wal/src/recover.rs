@@ -131,7 +131,7 @@ pub(crate) fn recover<V: Vfs>(mut r: Recovery<'_, V>) -> Result<Recovered<V>> {
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(newest.segment.seq);
     let extents = older.iter().map(|s| (s.seq, s.id().into())).collect();
-    let (mut state, cut, carry) = replay(&r, &newest, older)?;
+    let (mut state, cut, carry) = replay(&r, &newest, older, full)?;
     let youngsters = young.numbers.iter().filter_map(|n| segments.get(n)?.as_ref().ok());
     judge_marks(&mut r, Some(&newest), youngsters, &mut state.hard_state)?;
     r.report.segments = walk.len();

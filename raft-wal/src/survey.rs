@@ -287,7 +287,7 @@ impl<V: Vfs> Survey<V> {
             self.ledger.hard_state_certain = false;
         }
         self.ledger.bridge(frame, is_last);
-        match self.ledger.judge(frame, self.votes) {
+        match self.ledger.judge(frame, is_last, self.votes) {
             Ok(()) => self.ledger.apply(frame, f.seq),
             Err(Broken::Read(e)) => return Err(e),
             Err(Broken::Rule(rule)) => {

@@ -98,6 +98,12 @@ impl Base {
         get(&b, 0)
     }
 
+    /// Where there is no predecessor, there is no batch of it either.
+    fn is_rooted(&self) -> bool {
+        let before = (self.prev_batch_seq, self.prev_chain, self.prev_end);
+        self.prev_segment != 0 || before == (0, 0, 0)
+    }
+
     fn decode(b: &[u8]) -> Option<Self> {
         if b.len() as u64 != BASE_LEN {
             return None;
@@ -128,7 +134,7 @@ impl Base {
                 _ => return None,
             },
         })
-        .filter(|base| base.first_index <= base.next_index)
+        .filter(|base| base.first_index <= base.next_index && base.is_rooted())
     }
 }
 

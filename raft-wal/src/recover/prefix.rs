@@ -52,7 +52,7 @@ pub(crate) fn recover_prefix<V: Vfs>(
     let mut walk: Vec<u64> = older.iter().map(|s| s.seq).collect();
     walk.push(bound.seq);
     let extents = older.iter().map(|s| (s.seq, s.id().into())).collect();
-    let (mut state, cut, carry) = replay_batches(&r, &newest, older)?;
+    let (mut state, cut, carry) = replay_batches(&r, &newest, older, true)?;
     state.floor_seq = state.floor_seq.max(bound.floor);
     let (era, highest) = (r.ident.head.era, r.names.highest().max(r.ident.head.start_seq));
     Ok(Recovered {

@@ -8,7 +8,7 @@ use raft_vfs::Vfs;
 use super::segment_file::SegmentFile;
 use super::tail::{Newest, cut_of};
 use super::{DEGRADED, Recovery};
-use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
+use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Reject, Result};
 use crate::format::{Base, Control, FIRST_FRAME};
 use crate::paths::io_error;
 use crate::planted::{Bug, planted};
@@ -50,9 +50,11 @@ fn last_term(base: &Base) -> Option<u64> {
 }
 
 /// The log as the newest segment found it: older segments' entries, each cut by all younger ones.
+/// With `full`, what the Base says of entries that are at hand is held against them.
 fn view_before<V: Vfs>(
     newest: &Newest<V::File>,
     older: Vec<Arc<ClosedSegment<V>>>,
+    full: bool,
 ) -> Result<LogState<V>> {
     let base = &newest.base;
     let mut state = LogState::empty(base.next_index);
@@ -61,6 +63,8 @@ fn view_before<V: Vfs>(
     view.base_term = base.base_term;
     view.last_term = last_term(base);
     let (mut upper, mut minimum) = (base.next_index, u64::MAX);
+    let told = [(base.first_index, base.base_term), (base.next_index, view.last_term)];
+    let mut at_hand = Vec::new();
     for segment in older.into_iter().rev() {
         let (lo, hi) = (segment.first(), segment.next().min(minimum));
         let (low, reset) = (segment.low(), segment.had_reset());
@@ -70,6 +74,10 @@ fn view_before<V: Vfs>(
                 return Err(gap(&segment.path, segment.cut.end, lost));
             }
             upper = lo;
+            for (after, term) in told {
+                let index = after.checked_sub(1).filter(|i| (lo..hi).contains(i));
+                at_hand.extend(index.zip(term).map(|told| (segment.clone(), told)));
+            }
             // What was compacted away is not asked for, here no more than while it was written.
             let lo = lo.max(base.first_index);
             if lo < hi {
@@ -83,7 +91,33 @@ fn view_before<V: Vfs>(
             minimum = minimum.min(low);
         }
     }
+    for (segment, (index, told)) in at_hand.into_iter().filter(|_| full) {
+        let found = segment.term(index)?;
+        if found != Some(told) {
+            return Err(other_term(&newest.segment.path, index, told, found));
+        }
+    }
     Ok(state)
+}
+
+fn other_term(path: &Path, index: u64, told: u64, found: Option<u64>) -> Error {
+    let reject =
+        Reject::BaseTerm { index: index.saturating_add(1), expected: found, found: Some(told) };
+    broken_rule(path, FIRST_FRAME, 0, &reject).into()
+}
+
+fn broken_rule(path: &Path, offset: u64, batch_seq: u64, rule: &Reject) -> Corrupt {
+    Corrupt {
+        kind: CorruptKind::Rule,
+        path: path.to_owned(),
+        offset,
+        batch_seq,
+        expected: "a batch that keeps the rules of the log".into(),
+        found: rule.to_string(),
+        lost: None,
+        acked: Acked::Possible,
+        advice: "keep this directory and report it: intact batches must keep the rules",
+    }
 }
 
 fn gap(path: &Path, offset: u64, lost: LostRange) -> Error {
@@ -107,8 +141,9 @@ pub(super) fn replay<V: Vfs>(
     recovery: &Recovery<'_, V>,
     newest: &Newest<V::File>,
     older: Vec<Arc<ClosedSegment<V>>>,
+    full: bool,
 ) -> Result<(LogState<V>, CutPoint, Carry)> {
-    let (mut state, cut, carry) = replay_batches(recovery, newest, older)?;
+    let (mut state, cut, carry) = replay_batches(recovery, newest, older, full)?;
     let v = &state.view;
     if v.covered_from() > v.first_index {
         let lost =
@@ -124,10 +159,11 @@ pub(super) fn replay_batches<V: Vfs>(
     recovery: &Recovery<'_, V>,
     newest: &Newest<V::File>,
     older: Vec<Arc<ClosedSegment<V>>>,
+    full: bool,
 ) -> Result<(LogState<V>, CutPoint, Carry)> {
     let s = &newest.segment;
     let fault = |e| io_error("read", &s.path, None, e);
-    let mut state = view_before(newest, older)?;
+    let mut state = view_before(newest, older, full)?;
     let b = &newest.base;
     let mut cut = CutPoint {
         segment: b.prev_segment,
@@ -183,18 +219,9 @@ fn apply<V: Vfs, F>(
     match check(state, &change, r.options.vote_rule) {
         Ok(()) => state.apply(&change, &f.offsets, s.seq),
         Err(Broken::Read(e)) => Err(e),
-        Err(Broken::Rule(rule)) => Err(Corrupt {
-            kind: CorruptKind::Rule,
-            path: s.path.clone(),
-            offset: f.offset,
-            batch_seq: f.header.batch_seq,
-            expected: "a batch that keeps the rules of the log".into(),
-            found: rule.to_string(),
-            lost: None,
-            acked: Acked::Possible,
-            advice: "keep this directory and report it: intact batches must keep the rules",
+        Err(Broken::Rule(rule)) => {
+            Err(broken_rule(&s.path, f.offset, f.header.batch_seq, &rule).into())
         }
-        .into()),
     }
 }
 

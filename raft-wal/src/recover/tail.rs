@@ -185,15 +185,16 @@ fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &Youn
     let p = n.stop.offset;
     // A younger segment that was begun, or that IDENT says was about to be, may have held more.
     let began = young.begun || r.ident.head.start_seq > n.segment.seq;
-    let ends = |to: u64| to == p || planted(Bug::CleanAnywhere);
-    if !began && n.segment.marks.iter().any(|m| m.clean && ends(m.durable_to)) {
+    let marked = n.segment.marks.iter().filter(|m| m.durable_to > p).max_by_key(|m| m.durable_to);
+    let marked = marked.filter(|_| !planted(Bug::MarksIgnored));
+    let anywhere = planted(Bug::CleanAnywhere);
+    let closed = n.segment.marks.iter().any(|m| m.clean && (m.durable_to == p || anywhere));
+    if closed && !began && (marked.is_none() || anywhere) {
         // Nothing was written after the mark that says so: what stands beyond is nobody's.
         (r.report.tail, r.report.certain) = (Tail::Clean, true);
         return Ok(());
     }
     let beyond = look_beyond(n)?;
-    let marked = n.segment.marks.iter().filter(|m| m.durable_to > p).max_by_key(|m| m.durable_to);
-    let marked = marked.filter(|_| !planted(Bug::MarksIgnored));
     let promise = marked
         .map(|m| ("a mark page", m.durable_to))
         .or(beyond.promise.map(|q| ("a later batch", q.durable_to)));
@@ -201,19 +202,22 @@ fn judge_tail<V: Vfs>(r: &mut Recovery<'_, V>, n: &Newest<V::File>, young: &Youn
         return Err(lost_batch(n, who, durable_to).into());
     }
     r.report.certain = false;
+    // Behind a header of zeros in a file that is used again stands what it held before.
+    let nothing = n.header.reused && n.stop.reason == StopReason::Blank;
+    let end = if nothing { p } else { beyond.nonzero_end };
     r.report.tail = match &n.stop {
         Stop { header: Some(h), reason: StopReason::Body, .. } => {
             Tail::Torn { first_index: h.first_index, entries: h.n_entries }
         }
-        _ if beyond.nonzero_end == p => Tail::Blank,
+        _ if end == p => Tail::Blank,
         _ => Tail::Unknown,
     };
-    if beyond.nonzero_end > p {
+    if end > p {
         r.report.discarded = Some(Discarded {
             segment: n.segment.seq,
             path: n.segment.path.clone(),
             offset: p,
-            bytes: beyond.nonzero_end - p,
+            bytes: end - p,
             crc: beyond.crc,
         });
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::error::{LostRange, Result};
+use crate::error::{LostRange, Reject, Result};
 use crate::format::{Base, Control, FRAME_HEADER_LEN, FrameHeader, flags};
 use crate::index::SegmentIndex;
 use crate::options::VoteRule;
@@ -150,9 +150,12 @@ impl Ledger {
         self.compact(b.first_index);
     }
 
-    /// Judges a bridged batch, as recovery would. Of what follows a lost batch, and of closed
-    /// segments, only the places are judged: the rest is not known, or not asked.
-    pub(super) fn judge(&self, frame: &Frame, votes: VoteRule) -> Verdict {
+    /// Judges a bridged batch, as recovery would. Of what follows a lost batch only the places are
+    /// judged: the rest is not known. Of closed segments (without `newest`) recovery asks for less.
+    pub(super) fn judge(&self, frame: &Frame, newest: bool, votes: VoteRule) -> Verdict {
+        if !newest {
+            return self.judge_entries(frame);
+        }
         let change = Change {
             controls: &frame.controls,
             first_index: frame.header.first_index,
@@ -200,6 +203,29 @@ impl Ledger {
         self.truncate(safe);
         self.lost(safe, resumes_at);
         self.next_index = resumes_at;
+    }
+
+    /// Whether a batch of a closed segment goes on where the log ends.
+    fn judge_entries(&self, frame: &Frame) -> Verdict {
+        let mut next = self.next_index;
+        for (_, c) in &frame.controls {
+            match c {
+                Control::Reset(r) => next = r.first_index,
+                Control::Truncate(from) if *from > next => {
+                    let (from, first_index) = (*from, self.first_index);
+                    return Err(
+                        Reject::TruncateRange { from, first_index, next_index: next }.into()
+                    );
+                }
+                Control::Truncate(from) => next = *from,
+                _ => {}
+            }
+        }
+        let found = frame.header.first_index;
+        if !frame.offsets.is_empty() && found != next {
+            return Err(Reject::Index { expected: next, found }.into());
+        }
+        Ok(())
     }
 
     /// The end of the log is lost, up to `due` in the newest segment, number `seq`. If that is one
@@ -282,7 +308,10 @@ impl Ledger {
             Control::Blob { key, value } => {
                 self.blobs.insert(key.clone(), value.clone());
             }
-            Control::Compact { first_index, .. } => self.compact(*first_index),
+            // One beyond the log counts nowhere: in the newest segment it breaks a rule.
+            Control::Compact { first_index, .. } => {
+                self.compact((*first_index).min(self.next_index));
+            }
             Control::Snap(m) => self.snapshot = Some(m.clone()),
             Control::Reset(r) => {
                 self.blocks.clear();

@@ -136,6 +136,32 @@ fn a_segment_of_another_era_than_its_first_batch_was_never_started() {
 }
 
 #[test]
+fn a_first_segment_that_names_a_batch_before_it_is_not_well_formed() {
+    let mut w = Writing::new();
+    w.put_each(1..3, 1);
+    let log = w.close();
+    craft(&log.disk, 1, 0, |f| {
+        put(f, DATA + 16, 7);
+        // The batch's own number agrees.
+        put(f, 8, 8);
+    });
+    assert_eq!(refusal(&log).kind, CorruptKind::SegmentStart);
+}
+
+#[test]
+fn a_segment_whose_base_has_another_term_of_the_last_entry_breaks_a_rule() {
+    let mut w = Writing::new();
+    w.put_each(1..3, 3);
+    w.fill_segment(3);
+    let log = w.close();
+    assert!(log.open().is_ok());
+    craft(&log.disk, 2, 0, |f| put(f, DATA + 56, 2));
+    let refused = refusal(&log);
+    assert_eq!((refused.kind, &refused.path), (CorruptKind::Rule, &segment(2)), "{refused}");
+    assert_eq!(log.verify().status, Status::Corrupt);
+}
+
+#[test]
 fn damage_is_damage_although_a_later_batch_needs_a_newer_reader() {
     let log = ten_batches().close();
     craft(&log.disk, 1, 8, |f| f[CODEC] = 1);

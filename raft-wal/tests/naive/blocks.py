@@ -146,6 +146,8 @@ def control(kind, data):
     """The fields of a well-formed control record."""
     if kind == "Base":
         r = exact(BASE, data)
+        if not r.prev_segment and (r.prev_batch_seq or r.prev_chain or r.prev_end):
+            raise Invalid("Base without a predecessor")
         if r.next_index < r.first_index or r.reason > 3:
             raise Invalid("Base")
     elif kind == "Metadata":

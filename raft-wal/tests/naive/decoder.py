@@ -226,7 +226,8 @@ class Log:
         clean = any(m.flags & CLEAN and m.durable_to == h.p for m in h.marks)
         started_later = self.slot is not None and self.slot.start_seq > h.seq
         begun = any(any(u.data[FIRST_FRAME:FIRST_FRAME + PAGE]) for u in self.unstarted)
-        if clean and not started_later and not begun:
+        above = any(m.durable_to > h.p for m in h.marks)
+        if clean and not started_later and not begun and not above:
             return {"verdict": "closed"}
         if h.promise_above(h.p, last.batch_seq + 1):
             raise h.bad(f"batch {last.batch_seq + 1} was durable: {h.why}", h.p)
@@ -288,6 +289,7 @@ class Log:
             if seg is self.h and entries:
                 if not are_dense(entries, min(entries), self.log.next):
                     raise Verdict("damage", None, "entries are missing before the newest segment")
+                self.terms_of_base(seg.base(), entries)
             for f in frames:
                 self.log.apply(f)
         self.state = SimpleNamespace(**vars(self.log.state))
@@ -295,6 +297,16 @@ class Log:
             del entries[index]
         if not are_dense(entries, self.log.first, self.log.next):
             raise Verdict("damage", None, "entries are missing")
+
+    def terms_of_base(self, base, entries):
+        """The end of step 8."""
+        last = base.last_term or None
+        if base.next_index == base.first_index:
+            last = base.base_term
+        for after, term in ((base.first_index, base.base_term), (base.next_index, last)):
+            entry = entries.get(after - 1)
+            if entry and term is not None and entry.term != term:
+                raise self.h.bad(f"the Base has another term of {after - 1}")
 
     def term_and_vote(self):
         """Step 11."""

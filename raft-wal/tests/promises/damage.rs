@@ -231,6 +231,26 @@ fn p10_the_same_bytes_are_torn_without_a_promise_and_damage_with_one() {
 }
 
 #[test]
+fn p10_a_mark_that_promises_more_is_believed_beside_one_of_a_close() {
+    let (disk, _) = closed_log();
+    let seq = *segments(&disk).last().unwrap();
+    let bytes = disk.read_file(segment_path(seq)).unwrap();
+    let mark = |page: u32| {
+        let raw = &bytes[page as usize * PAGE as usize..][..Mark::LEN];
+        (page, Mark::decode(raw.try_into().unwrap(), page).unwrap())
+    };
+    let marks = [mark(1), mark(2)];
+    let (closing, (page, other)) = match marks {
+        [(_, m), o] | [o, (_, m)] if m.clean => (m, o),
+        _ => panic!("no mark of a close: {marks:?}"),
+    };
+    let more = Mark { durable_to: closing.durable_to + 8, ..other };
+    write(&disk, segment_path(seq), u64::from(page) * PAGE, &more.encode(page));
+    let corrupt = refused(&disk, &full());
+    assert_eq!((corrupt.kind, corrupt.offset), (CorruptKind::Batch, closing.durable_to));
+}
+
+#[test]
 fn p11_the_last_flush_without_a_promise_is_given_up_and_said_so_and_the_policy_can_refuse() {
     let mut lab = Lab::new(small());
     lab.add_synced(2, 100);
