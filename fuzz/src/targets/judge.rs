@@ -157,6 +157,15 @@ fn go_on(
         Err(e) => assert!(at_the_end(&model, report), "{report}\n{batch:?}: {e}"),
     }
     assert_eq!(read_all(&wal).expect("still sound"), model, "after an append");
+    wal.step_scrub(u64::MAX).expect("a sound disk");
+    let copy = SimVfs::new(2);
+    match wal.backup().and_then(|held| held.copy_to(&copy, DIR)) {
+        Ok(_) => {
+            let (wal, _) = Wal::open(copy, DIR, options).expect("a copy opens");
+            assert_eq!(read_all(&wal).expect("just copied"), model, "a copy");
+        }
+        Err(e) => assert!(matches!(e, Error::Corrupt(_)), "a copy: {e}"),
+    }
     let crashed = disk.power_cut(&mut raft_vfs::sim::KeepNothing);
     drop(wal);
     for (what, disk) in [("a power cut", &crashed), ("a restart", disk)] {

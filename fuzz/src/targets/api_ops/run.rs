@@ -7,7 +7,7 @@ use raft_vfs::SimVfs;
 use raft_vfs::sim::{
     Fault, FsyncFailure, KeepAll, KeepNothing, Op, Persistence, RandomCrash, is_crashed,
 };
-use raft_wal::{Batch, Error, Options, ReadMode, ReadOnly, Tail, Ticket, Verify, Wal};
+use raft_wal::{Backup, Batch, Error, Options, ReadMode, ReadOnly, Tail, Ticket, Verify, Wal};
 
 use super::batches;
 use super::rules::lawful;
@@ -41,6 +41,8 @@ pub(super) struct Run {
     tight: bool,
     /// Whether this process appended anything.
     appended: bool,
+    /// A hold for a copy, and what the copy may be.
+    held: Option<(Backup<SimVfs>, Issued)>,
 }
 
 fn options(u: &mut Unstructured<'_>, initial: u64) -> Result<Options> {
@@ -72,6 +74,7 @@ impl Run {
             faulty: false,
             tight: false,
             appended: false,
+            held: None,
         })
     }
 
@@ -94,8 +97,7 @@ impl Run {
                 18..22 => self.duty(u, &mut wal)?,
                 22 => self.compact_to(u, &mut wal)?,
                 23 => {
-                    self.compare(&wal);
-                    self.look();
+                    self.read(u, &wal)?;
                     Life::GoesOn
                 }
                 24 | 25 => self.plan(u)?,
@@ -104,6 +106,7 @@ impl Run {
                     Life::Ends
                 }
                 28 => {
+                    self.held = None;
                     self.close(wal);
                     continue;
                 }
@@ -121,6 +124,8 @@ impl Run {
             self.acknowledge(&wal);
             if life == Life::GoesOn {
                 process = Some(wal);
+            } else {
+                self.held = None;
             }
         }
         if let Some(wal) = process {
@@ -247,12 +252,17 @@ impl Run {
 
     fn duty(&mut self, u: &mut Unstructured<'_>, wal: &mut Wal<SimVfs>) -> Result<Life> {
         self.now += Duration::from_millis(u.int_in_range(0..=9)?);
-        let done = match u.int_in_range(0..=5_u8)? {
+        let done = match u.int_in_range(0..=6_u8)? {
             0 => wal.write_through(),
             1 => wal.step_publish().map(drop),
             2 => wal.step_mark(self.now).map(drop),
             3 => wal.step_index().map(drop),
             4 => wal.step_gc().map(drop),
+            5 => wal.step_scrub(u.int_in_range(1..=40_000)?).map(|step| {
+                let damage = step.found.iter().find(|f| f.is_damage());
+                let sound = !self.faulty && !self.disk.crashed();
+                assert!(!sound || damage.is_none(), "damage on a sound disk: {damage:?}");
+            }),
             _ => wal.step_all(self.now),
         };
         Ok(done.map_or_else(|e| self.explain("a duty", &e), |()| Life::GoesOn))
@@ -271,6 +281,41 @@ impl Run {
             self.issued.states.pop();
         }
         Ok(life)
+    }
+
+    /// One of the ways to read a log that is in use.
+    fn read(&mut self, u: &mut Unstructured<'_>, wal: &Wal<SimVfs>) -> Result<()> {
+        match (u.int_in_range(0..=3_u8)?, self.held.take()) {
+            (0, held) => {
+                self.held = held;
+                self.compare(wal);
+            }
+            (1, held) => {
+                self.held = held;
+                self.look();
+            }
+            (_, None) => {
+                let held = wal.backup().map_err(|e| self.explain("backup", &e)).ok();
+                self.held = held.map(|held| (held, self.issued.clone()));
+            }
+            (_, Some((held, issued))) => self.copy(&held, &issued),
+        }
+        Ok(())
+    }
+
+    /// Copies the log as it was durable when the hold was taken.
+    fn copy(&self, held: &Backup<SimVfs>, issued: &Issued) {
+        let to = SimVfs::new(3);
+        if let Err(error) = held.copy_to(&to, DIR) {
+            self.explain("copy", &error);
+            return;
+        }
+        let (wal, report) = open(&to, &self.options).expect("a copy on a sound disk");
+        assert!(report.discarded.is_none() && report.carried == 0, "a copy: {report}");
+        let got = read_all(&wal).expect("just copied");
+        assert!(issued.states[issued.acked..].contains(&got), "no state of that time: {got:?}");
+        let durable = held.durable();
+        assert_eq!(durable.last_index, got.next().saturating_sub(1), "durable then, of {got:?}");
     }
 
     /// Compares the open log with the model.
