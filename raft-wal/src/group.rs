@@ -61,7 +61,7 @@ struct Inner<G: Engine> {
     callbacks: VecDeque<(u64, Callback<G::Error>)>,
     /// Callbacks whose outcome is known already.
     refused: Vec<Due<G::Error>>,
-    /// How many waited for the last flight: a leader with company lets them append first.
+    /// How many led or waited when the last flight ended: those who are likely to come again.
     company: usize,
     closing: bool,
 }
@@ -77,8 +77,17 @@ pub(crate) struct Group<G: Engine> {
     watermark: AtomicU64,
 }
 
-/// How often a leader with company gives up its time slice for others to join.
-const YIELDS: usize = 16;
+/// Threads that go on once the lock is free: woken before, each would only wait for the lock.
+#[must_use = "threads wait to be woken"]
+struct Wake(Vec<Thread>);
+
+impl Wake {
+    fn now(self) {
+        for thread in self.0 {
+            thread.unpark();
+        }
+    }
+}
 
 impl<G: Engine> Group<G> {
     pub(crate) fn new(engine: G) -> Self {
@@ -112,7 +121,9 @@ impl<G: Engine> Group<G> {
         let mut inner = self.lock();
         loop {
             if let Some(out) = change(&mut inner.engine) {
-                self.publish(&mut inner);
+                let wake = self.publish(&mut inner);
+                drop(inner);
+                wake.now();
                 return out;
             }
             inner = self.landed.wait(inner).expect("no thread panics while it changes the log");
@@ -128,7 +139,9 @@ impl<G: Engine> Group<G> {
     pub(crate) fn now<T>(&self, change: impl FnOnce(&mut G) -> T) -> T {
         let mut inner = self.lock();
         let out = change(&mut inner.engine);
-        self.publish(&mut inner);
+        let wake = self.publish(&mut inner);
+        drop(inner);
+        wake.now();
         out
     }
 
@@ -139,7 +152,9 @@ impl<G: Engine> Group<G> {
             inner = self.landed.wait(inner).expect("no thread panics while it changes the log");
         }
         let out = change(&mut inner.engine);
-        self.publish(&mut inner);
+        let wake = self.publish(&mut inner);
+        drop(inner);
+        wake.now();
         out
     }
 
@@ -174,9 +189,14 @@ impl<G: Engine> Group<G> {
                 let me = current().id();
                 inner.waiting.retain(|(_, thread)| thread.id() != me);
             } else {
-                let (led, result) = self.lead(inner);
-                inner = led;
+                let (led, wake, result) = self.lead(inner);
+                drop(led);
+                wake.now();
                 result?;
+                if self.durable() >= ticket {
+                    return Ok(());
+                }
+                inner = self.lock();
             }
         }
     }
@@ -185,7 +205,7 @@ impl<G: Engine> Group<G> {
     fn lead<'a>(
         &'a self,
         inner: MutexGuard<'a, Inner<G>>,
-    ) -> (MutexGuard<'a, Inner<G>>, Result<(), G::Error>) {
+    ) -> (MutexGuard<'a, Inner<G>>, Wake, Result<(), G::Error>) {
         let mut inner = self.gather(inner);
         let begun = inner.engine.begin();
         let result = match begun {
@@ -200,25 +220,23 @@ impl<G: Engine> Group<G> {
             Err(e) => Err(e),
         };
         inner.in_flight = false;
-        inner.company = self.publish(&mut inner);
-        (inner, result)
+        inner.company = 1 + inner.waiting.len();
+        let wake = self.publish(&mut inner);
+        (inner, wake, result)
     }
 
     /// Takes the lead. Those whom the last flight woke are about to append again: let them, as
     /// long as each time slice brings somebody. Without that two halves take turns, each waiting
-    /// for the other's sync.
+    /// for the other's sync; with more patience a machine that has other work to do stands still.
     fn gather<'a>(&'a self, mut inner: MutexGuard<'a, Inner<G>>) -> MutexGuard<'a, Inner<G>> {
         inner.in_flight = true;
         let mut waiting = inner.waiting.len();
-        for _ in 0..YIELDS {
-            if inner.company <= waiting {
-                break;
-            }
+        while 1 + waiting < inner.company {
             drop(inner);
             yield_now();
             inner = self.lock();
             let now = inner.waiting.len();
-            if now == waiting {
+            if now <= waiting {
                 break;
             }
             waiting = now;
@@ -226,33 +244,25 @@ impl<G: Engine> Group<G> {
         inner
     }
 
-    /// Tells everybody whom the engine's state concerns, and returns how many that were. Called
+    /// Finds everybody whom the engine's state concerns, to be told once the lock is free. Called
     /// with the lock held after whatever may have moved the watermark or failed the engine.
-    fn publish(&self, inner: &mut Inner<G>) -> usize {
+    fn publish(&self, inner: &mut Inner<G>) -> Wake {
         let durable = inner.engine.durable();
         let failed = inner.engine.failed().is_some();
         if durable > self.watermark.load(Ordering::Relaxed) {
             self.watermark.store(durable, Ordering::Release);
         }
-        let before = inner.waiting.len();
-        inner.waiting.retain(|(ticket, thread)| {
-            let stays = *ticket > durable && !failed;
-            if !stays {
-                thread.unpark();
-            }
-            stays
-        });
-        let woken = before - inner.waiting.len();
+        let concerned = |(ticket, _): &mut (u64, Thread)| *ticket <= durable || failed;
+        let gone = inner.waiting.extract_if(.., concerned);
+        let mut wake = Wake(gone.map(|(_, thread)| thread).collect());
         if !inner.in_flight {
-            if let Some((_, thread)) = inner.waiting.first() {
-                thread.unpark();
-            }
+            wake.0.extend(inner.waiting.first().map(|(_, thread)| thread.clone()));
             self.landed.notify_all();
         }
         if !inner.callbacks.is_empty() {
             self.called.notify_one();
         }
-        woken
+        wake
     }
 
     /// Has `callback` called, in the order of tickets, once `ticket` is durable or the engine has
@@ -281,7 +291,10 @@ impl<G: Engine> Group<G> {
                 inner = self.lock();
                 if !sound {
                     inner.engine.fail("a callback panicked");
-                    self.publish(&mut inner);
+                    let wake = self.publish(&mut inner);
+                    drop(inner);
+                    wake.now();
+                    inner = self.lock();
                 }
             } else if inner.callbacks.is_empty() {
                 if inner.closing {
@@ -291,13 +304,16 @@ impl<G: Engine> Group<G> {
             } else if inner.in_flight {
                 inner = self.landed.wait(inner).expect("no thread panics while it changes the log");
             } else {
-                let (led, result) = self.lead(inner);
+                let (led, wake, result) = self.lead(inner);
                 inner = led;
                 if let Err(e) = result {
                     // Nobody else waits for these: they learn that it cannot be done now.
                     let refused = std::mem::take(&mut inner.callbacks);
                     inner.refused.extend(refused.into_iter().map(|(_, c)| (c, Err(e.clone()))));
                 }
+                drop(inner);
+                wake.now();
+                inner = self.lock();
             }
         }
     }

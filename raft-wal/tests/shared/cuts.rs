@@ -21,8 +21,31 @@ fn options() -> Options {
 /// What was issued, in order: who wrote the entry of index i + 1, and as which of its own.
 type Issued = Mutex<Vec<(u64, u64)>>;
 
-fn write(wal: &SharedWal<SimVfs>, writer: u64, issued: &Issued, acknowledged: &AtomicU64) {
+/// How far a run has come.
+#[derive(Default)]
+struct Progress {
+    /// The highest index that was acknowledged.
+    acknowledged: AtomicU64,
+    /// How many moments were taken.
+    taken: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Progress {
+    /// Waits for another moment, so that there are some however busy the machine is.
+    fn let_sample(&self) {
+        let before = self.taken.load(Ordering::SeqCst);
+        while self.taken.load(Ordering::SeqCst) == before {
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn write(wal: &SharedWal<SimVfs>, writer: u64, issued: &Issued, progress: &Progress) {
     for n in 0..EACH {
+        if n % 10 == 0 {
+            progress.let_sample();
+        }
         let (index, ticket) = {
             let mut issued = issued.lock().unwrap();
             let index = issued.len() as u64 + 1;
@@ -32,16 +55,17 @@ fn write(wal: &SharedWal<SimVfs>, writer: u64, issued: &Issued, acknowledged: &A
             (index, ticket)
         };
         wal.wait(ticket).unwrap();
-        acknowledged.fetch_max(index, Ordering::SeqCst);
+        progress.acknowledged.fetch_max(index, Ordering::SeqCst);
     }
 }
 
 /// Disks as they were at some moment, each with what had been acknowledged just before it.
-fn sample(disk: &SimVfs, acknowledged: &AtomicU64, over: &AtomicBool) -> Vec<(u64, SimVfs)> {
+fn sample(disk: &SimVfs, progress: &Progress) -> Vec<(u64, SimVfs)> {
     let mut taken = Vec::new();
-    while !over.load(Ordering::SeqCst) {
-        let before = acknowledged.load(Ordering::SeqCst);
+    while !progress.over.load(Ordering::SeqCst) {
+        let before = progress.acknowledged.load(Ordering::SeqCst);
         taken.push((before, disk.fork()));
+        progress.taken.fetch_add(1, Ordering::SeqCst);
         std::thread::yield_now();
     }
     taken
@@ -63,19 +87,18 @@ fn run(seed: u64) -> usize {
     let disk = SimVfs::new(seed);
     let dir = Path::new("/data/log");
     let (wal, _) = SharedWal::open(disk.clone(), dir, &options()).unwrap();
-    let (issued, acknowledged, over) =
-        (Issued::default(), AtomicU64::new(0), AtomicBool::new(false));
+    let (issued, progress) = (Issued::default(), Progress::default());
     let moments = std::thread::scope(|s| {
-        let sampler = s.spawn(|| sample(&disk, &acknowledged, &over));
-        let compactor = s.spawn(|| compact(&wal, &over));
-        let (wal, issued, acknowledged) = (&wal, &issued, &acknowledged);
+        let sampler = s.spawn(|| sample(&disk, &progress));
+        let compactor = s.spawn(|| compact(&wal, &progress.over));
+        let (wal, issued, progress) = (&wal, &issued, &progress);
         let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| s.spawn(move || write(wal, writer, issued, acknowledged)))
+            .map(|writer| s.spawn(move || write(wal, writer, issued, progress)))
             .collect();
         for writer in writers {
             writer.join().unwrap();
         }
-        over.store(true, Ordering::SeqCst);
+        progress.over.store(true, Ordering::SeqCst);
         compactor.join().unwrap();
         sampler.join().unwrap()
     });
