@@ -382,7 +382,7 @@ impl<V: Vfs> Wal<V> {
     /// Says in IDENT that a segment is about to be started, durably, so that its loss is provable
     /// although nothing closed its predecessor; and which segments it stands on.
     fn write_head(&mut self, start_seq: u64, live_seq: u64, proven_seq: u64) -> Result<()> {
-        let page = if (self.ident.head_page == 2) != planted(Bug::HeadOverwritten) { 3 } else { 2 };
+        let page = if (self.ident.head_page == 2) == planted(Bug::HeadOverwritten) { 2 } else { 3 };
         let mut uuid_half = [0; 8];
         uuid_half.copy_from_slice(&self.ident.page.wal_uuid[..8]);
         let slot = HeadSlot {

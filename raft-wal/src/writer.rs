@@ -287,7 +287,7 @@ impl<F: VfsFile> SegmentWriter<F> {
     /// The next mark, counted as written: an error in writing it is final.
     fn next_mark(&mut self, clean: bool) -> MarkWrite {
         let page =
-            if (self.marks.durable == Some(1)) != planted(Bug::MarkOverwritten) { 2 } else { 1 };
+            if (self.marks.durable == Some(1)) == planted(Bug::MarkOverwritten) { 1 } else { 2 };
         self.marks.mark_no += 1;
         let durable = if planted(Bug::MarkTooHigh) { self.pos } else { self.durable };
         let durable_to = if durable > FIRST_FRAME { durable } else { 0 };

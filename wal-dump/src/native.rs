@@ -16,8 +16,8 @@ use raft_wal::format::{Base, Control};
 use raft_wal::inspect::{self, Segment};
 use raft_wal::scan::{Frame, Step, StopReason};
 use raft_wal::{
-    EntryKind, Error, Options, ReadOnly, RecoveryReport, SnapshotMark, Verification, Verify, VoteRule,
-    WalName,
+    EntryKind, Error, Options, ReadOnly, RecoveryReport, SnapshotMark, Verification, Verify,
+    VoteRule, WalName,
 };
 
 use crate::source::{
