@@ -212,7 +212,7 @@ impl<V: Vfs> Wal<V> {
         // in the cache alone, and until it is on disk the next crash may fall back on what it
         // replaces.
         let proven = self.writer.as_ref().is_some_and(SegmentWriter::start_is_proven);
-        if proven || planted(Bug::OpenRemovesUnproven) {
+        if proven {
             self.release_tails();
             let garbage = self.garbage();
             if let Some(removal) = self.removal(&garbage) {

@@ -60,8 +60,6 @@ bugs! {
     SaltKept,
     /// Segments go before what replaces them is promised.
     RemovedBeforePromise,
-    /// An open removes dead segments without a promise of its own.
-    OpenRemovesUnproven,
     /// A compaction gives up one segment too many.
     FloorTooHigh,
     /// Segments go that a reader holds.
