@@ -426,7 +426,7 @@ fn has_frames<F: VfsFile>(f: &SegmentFile<F>) -> Result<bool> {
 }
 
 /// How far any promise in the segment reaches.
-fn promised_end<F: VfsFile>(f: &SegmentFile<F>) -> Result<u64> {
+pub(crate) fn promised_end<F: VfsFile>(f: &SegmentFile<F>) -> Result<u64> {
     let Some(h) = f.header else { return Ok(0) };
     let marked = f.marks.iter().map(|m| m.durable_to).max().unwrap_or(0);
     let ahead = look_ahead(&f.file, h.salt, f.len, FIRST_FRAME, FIRST_FRAME, None);

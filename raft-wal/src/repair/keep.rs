@@ -27,7 +27,7 @@ use crate::report::RecoveryReport;
 use crate::scan::Frame;
 use crate::segment::Cut;
 use crate::state::LogState;
-use crate::survey::{Survey, each_frame};
+use crate::survey::{Survey, each_frame, promised_end};
 use crate::types::SnapshotMark;
 
 /// A segment whose first batch is sound.
@@ -181,6 +181,31 @@ impl<'a, V: Vfs> Site<'a, V> {
             Err(Error::Corrupt(_)) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Whether no lost batch can have held a newer term or vote: each is followed by a sound one
+    /// that repeats the hard state, or by a mark that does.
+    ///
+    /// A mark repeats what was in force when everything that it promises had been written, so the
+    /// newest one of the newest segment speaks for all batches up to the furthest promise.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn vote_is_certain(&self) -> Result<bool> {
+        if self.survey.hard_state().1 {
+            return Ok(true);
+        }
+        let marked = |s: &&SegmentInfo| s.marks.iter().any(|m| m.durable_to > FIRST_FRAME);
+        let was_written = |s: &&SegmentInfo| self.starts.contains_key(&s.seq) || marked(s);
+        let newest = self.segments.values().rev().flatten().find(was_written);
+        let Some(s) = newest.filter(|s| s.bad_pages.is_empty()) else { return Ok(false) };
+        let younger = |c: &Corrupt| segment_of(c).is_some_and(|seq| seq > s.seq);
+        if self.survey.more_problems() > 0 || self.survey.problems().iter().any(younger) {
+            return Ok(false);
+        }
+        let Some(mark) = s.marks.iter().max_by_key(|m| m.mark_no) else { return Ok(false) };
+        let promised = promised_end(&s.open(self.vfs)?)?;
+        Ok(mark.state_off != 0 && mark.durable_to > FIRST_FRAME && mark.durable_to >= promised)
     }
 
     /// The segments above `seq` whose first batch is sound.

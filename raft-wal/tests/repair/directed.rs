@@ -3,11 +3,11 @@
 use raft_vfs::SimVfs;
 use raft_vfs::sim::Fault;
 use raft_wal::error::{Acked, LostRange};
-use raft_wal::format::BaseReason;
+use raft_wal::format::{BaseReason, PAGE};
 use raft_wal::{Batch, Entry, Error, RepairPolicy, SnapshotMark, plan_repair};
 
 use crate::judge::{execute, plan, read};
-use crate::support::lab::{Lab, entries, flip, frames, small, state};
+use crate::support::lab::{Lab, entries, flip, frames, small, state, write};
 use crate::support::sim::{DIR, open, path, segment_path};
 
 /// Eight batches of one entry each; the fifth is damaged, and a mark promises all of them.
@@ -64,27 +64,46 @@ fn a_repair_notes_the_bytes_that_it_gave_up_in_the_segment_that_it_starts() {
     assert!(base.disc_len > 0);
 }
 
-#[test]
-fn a_vote_that_may_be_lost_must_be_accepted_and_nothing_is_changed_before() {
+/// A log in which the batch with the last vote, of term 4, is lost; a later batch promises it.
+fn without_vote() -> SimVfs {
     let mut lab = Lab::new(small());
     lab.put(&state(3, 2, 0));
     lab.add_synced(1, 40);
     lab.put(&state(4, 1, 0));
     lab.sync();
+    lab.add_synced(1, 40);
     let (disk, _) = lab.close();
-    let last = frames(&disk, 1).pop().unwrap();
-    flip(&disk, segment_path(1), last.offset + 25);
+    let all = frames(&disk, 1);
+    flip(&disk, segment_path(1), all[all.len() - 2].offset + 25);
+    disk
+}
+
+#[test]
+fn a_vote_that_may_be_lost_must_be_accepted_and_nothing_is_changed_before() {
+    let disk = without_vote();
+    // Neither mark is left to repeat it.
+    write(&disk, segment_path(1), PAGE, &vec![0; 2 * PAGE as usize]);
     let before = crate::log::bytes(&disk);
     let planned = plan(&disk, &small()).unwrap();
     assert!(!planned.hard_state_is_certain());
     assert!(planned.to_string().contains("WARNING"), "{planned}");
-    assert!(matches!(planned.execute(), Err(Error::VoteInDoubt { .. })));
+    assert!(matches!(planned.execute(), Err(Error::VoteInDoubt { term: 3, vote: 2, .. })));
     assert_eq!(crate::log::bytes(&disk), before);
     let planned = plan(&disk, &small()).unwrap().policy(RepairPolicy::AcceptLostVote);
     planned.execute().unwrap();
-    // The mark repeats the vote: it is kept although its batch is not.
+    let got = read(&disk, &small()).unwrap();
+    assert_eq!((got.hard_state.term, got.hard_state.vote), (3, 2));
+}
+
+#[test]
+fn a_vote_that_a_mark_repeats_is_certain_although_its_batch_is_lost() {
+    let disk = without_vote();
+    let planned = plan(&disk, &small()).unwrap();
+    assert!(planned.hard_state_is_certain(), "{planned}");
+    planned.execute().unwrap();
     let got = read(&disk, &small()).unwrap();
     assert_eq!((got.hard_state.term, got.hard_state.vote), (4, 1));
+    assert_eq!(got.next(), 2);
 }
 
 #[test]

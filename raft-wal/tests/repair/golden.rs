@@ -26,7 +26,7 @@ use Fate::{Cut, Mended, Refused, Sound};
 const FATES: [(&str, Fate); 26] = [
     ("batch-bit-flip", Cut(true, 1, 4)),
     ("batch-header-bit-flip", Cut(true, 1, 4)),
-    ("batch-zeroed", Cut(false, 1, 1)),
+    ("batch-zeroed", Cut(true, 1, 1)),
     ("closed-segment-bit-flip", Cut(true, 17, 17)),
     ("closed-segment-cut-short", Cut(true, 17, 21)),
     ("first-batch-bit-flip", Cut(true, 1, 1)),
@@ -37,7 +37,7 @@ const FATES: [(&str, Fate); 26] = [
     ("ident-missing", Refused),
     ("ident-one-copy-damaged", Mended),
     ("index-file-damaged", Sound),
-    ("newest-segment-cut-short", Cut(false, 1, 1)),
+    ("newest-segment-cut-short", Cut(true, 1, 1)),
     ("older-segment-missing", Cut(true, 17, 17)),
     ("only-segment-missing", Cut(false, 1, 1)),
     ("promise-zeroed", Sound),
