@@ -122,7 +122,7 @@ fn a_file_that_a_payload_of_it_is_still_held_of_is_not_written_again() {
     wal.compact_to(38).unwrap();
     for _ in 0..120 {
         put(&mut wal, 700);
-        if wal.next_index() % 15 == 0 {
+        if wal.next_index().is_multiple_of(15) {
             wal.compact_to(wal.next_index() - 5).unwrap();
         }
     }
