@@ -1,7 +1,7 @@
 //! Wrong decisions that tests plant in the log, to see that the suites catch them.
 //!
 //! For the log's own tests alone. Without the feature `planted-bugs` nothing here is compiled but
-//! the names: [`planted`] is `false`, and a place that asks it is what it was.
+//! the names: `planted` is `false`, and a place that asks it is what it was.
 //!
 //! `tests/planted.rs` plants them one at a time. A whole suite is run with one of them by the
 //! variable `RAFT_WAL_PLANTED`, as in `RAFT_WAL_PLANTED=AckBeforeSync cargo test -p raft-wal`.

@@ -144,6 +144,9 @@ fn p09_an_index_file_under_the_last_number_keeps_no_log_from_going_on() {
     assert!(!indexes(&lab.disk).contains(&u64::MAX), "it belongs to no segment");
 }
 
+/// Changes an index file's head or its tables.
+type Lie<'a> = &'a dyn Fn(&mut IndexHead, &mut Vec<u8>);
+
 #[test]
 fn p09_an_index_file_that_lies_is_noted_by_a_full_open_and_not_used() {
     let (disk, model) = closed_log();
@@ -152,7 +155,7 @@ fn p09_an_index_file_that_lies_is_noted_by_a_full_open_and_not_used() {
     let head = IndexHead::decode(sound[..IndexHead::LEN].try_into().unwrap()).unwrap();
     assert!(head.n > 1 && head.runs > 0);
     let runs = IndexHead::LEN + (head.n as usize * 4).next_multiple_of(8);
-    let lies: [&dyn Fn(&mut IndexHead, &mut Vec<u8>); 5] = [
+    let lies: [Lie<'_>; 5] = [
         &|_, tables| tables[0] ^= 1,
         &|_, tables| tables[runs - IndexHead::LEN + 8] ^= 1,
         &|head, _| head.low ^= 1,
