@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use benches::count::Counting;
 use benches::fill::{batch, frame_len, payload};
 use benches::floor::ZeroedFile;
-use benches::pair::{Ratio, Samples, interleaved, micros};
+use benches::pair::{Samples, columns, headings, interleaved, micros};
 use benches::{Outcome, full_or, scratch, scratch_in_memory, size};
 use bytes::Bytes;
 use raft_wal::{Options, Wal};
@@ -22,7 +22,7 @@ const FLOOR_BYTES: u64 = 64 << 20;
 /// The log is compacted when it has grown by so much.
 const KEPT_BYTES: u64 = 128 << 20;
 
-/// A floor slower than this is a disk whose burst allowance is used up.
+/// A floor slower than this waits for the processor, or for a disk that lets few syncs through.
 const THROTTLED_MICROS: f64 = 2000.0;
 
 /// Entries in a batch, and their length.
@@ -37,8 +37,9 @@ fn main() -> Outcome {
 struct Subject {
     wal: Wal<Counting>,
     vfs: Counting,
-    payload: Bytes,
+    payloads: Bytes,
     entries: u64,
+    len: u64,
     appends: u64,
     append_syncs: u64,
     append_bytes: u64,
@@ -49,12 +50,12 @@ struct Subject {
 impl Subject {
     fn new(dir: &std::path::Path, vfs: Counting, entries: u64, len: u64) -> Outcome<Self> {
         let (wal, _) = Wal::open(vfs.clone(), dir.join("log"), &Options::new())?;
-        let payload = payload(len);
         let mut new = Self {
             wal,
             vfs,
-            payload,
+            payloads: payload(entries * len),
             entries,
+            len,
             appends: 0,
             append_syncs: 0,
             append_bytes: 0,
@@ -69,7 +70,7 @@ impl Subject {
 
     /// One acknowledged batch. Returns what it took; duties come after that.
     fn append(&mut self) -> Outcome<Duration> {
-        let batch = batch(self.wal.next_index(), self.entries, &self.payload);
+        let batch = batch(self.wal.next_index(), &self.payloads, self.len);
         let (syncs, bytes) = (self.vfs.syncs(), self.vfs.bytes());
         let begun = Instant::now();
         let ticket = self.wal.append(&batch)?;
@@ -106,9 +107,9 @@ fn durable() -> Outcome {
     }
     if throttled {
         println!(
-            "\nA floor of milliseconds is a disk that lets some hundred syncs a second through and \
-             no more. Both\nwait for it alike, and a ratio of 1 says only that the log syncs once. \
-             Let the disk rest, then\nrun this again."
+            "\nA floor of milliseconds waits for other work on the machine, or for a disk that lets \
+             few syncs\nthrough. The log waits alike, and a ratio of 1 says only that it syncs once. \
+             Run this again\non a quiet machine."
         );
     }
     println!();
@@ -146,37 +147,16 @@ fn measure(
 }
 
 fn header() {
-    println!(
-        "{:>12} {:>7} {:>9} {:>9} {:>20} {:>9} {:>9} {:>20} {:>8} {:>7} {:>8}",
-        "batch",
-        "turns",
-        "floor p50",
-        "log p50",
-        "ratio p50",
-        "floor p99",
-        "log p99",
-        "ratio p99",
-        "syncs",
-        "bytes",
-        "duties",
-    );
+    println!("{:>12} {} {:>8} {:>7} {:>8}", "batch", headings(), "syncs", "bytes", "duties");
 }
 
 fn row(subject: &Subject, rounds: &[(Samples, Samples)], len: u64) {
-    let (floors, logs) = (|| rounds.iter().map(|r| &r.0), || rounds.iter().map(|r| &r.1));
-    let turns = floors().map(Samples::count).sum::<usize>();
+    let turns: usize = rounds.iter().map(|r| r.0.count()).sum();
     let floor_bytes = turns as u64 * frame_len(subject.entries, len);
     println!(
-        "{:>12} {:>7} {:>7.1}us {:>7.1}us {:>20} {:>7.1}us {:>7.1}us {:>20} \
-         {:>7.3}x {:>6.3}x {:>6.1}us",
+        "{:>12} {} {:>7.3}x {:>6.3}x {:>6.1}us",
         format!("{} x {}", subject.entries, size(len)),
-        turns,
-        micros(floors(), 50),
-        micros(logs(), 50),
-        Ratio::of(rounds, 50),
-        micros(floors(), 99),
-        micros(logs(), 99),
-        Ratio::of(rounds, 99),
+        columns(rounds),
         subject.append_syncs as f64 / subject.appends as f64,
         subject.append_bytes as f64 / floor_bytes as f64,
         subject.duties.as_secs_f64() * 1e6 / subject.appends as f64,

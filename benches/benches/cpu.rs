@@ -36,14 +36,14 @@ fn append(criterion: &mut Criterion) {
         let vfs = Counting::without_syncs();
         let opened = Wal::open(vfs, dir.path(), &Options::new());
         let mut wal = opened.expect("a new log in a new directory").0;
-        let payload = fill::payload(len);
+        let payloads = fill::payload(count * len);
         let (mut appended, frame) = (0, fill::frame_len(count, len));
         group.throughput(Throughput::Elements(count));
         group.bench_function(format!("{count} x {len} B"), |b| {
             b.iter_custom(|iterations| {
                 let mut took = Duration::ZERO;
                 for _ in 0..iterations {
-                    let batch = fill::batch(wal.next_index(), count, &payload);
+                    let batch = fill::batch(wal.next_index(), &payloads, len);
                     let begun = Instant::now();
                     wal.append(black_box(&batch)).expect("room");
                     took += begun.elapsed();
@@ -69,7 +69,7 @@ fn read(criterion: &mut Criterion) {
     let (mut wal, _) = Wal::open(OsVfs, dir.path(), &Options::new()).expect("it opens");
     let first = wal.next_index();
     for i in 0..100 {
-        wal.append(&fill::batch(first + i * 64, 64, &fill::payload(256))).expect("room");
+        wal.append(&fill::batch(first + i * 64, &fill::payload(64 * 256), 256)).expect("room");
     }
     wal.sync().expect("memory");
     let mut group = criterion.benchmark_group("read");

@@ -38,7 +38,7 @@ fn main() -> Outcome {
     let (mut wal, _) = Wal::open(OsVfs, singles.path(), &Options::new())?;
     let first = wal.next_index();
     for i in 0..full_or(300, 30) {
-        wal.append(&fill::batch(first + i * 64, 64, &fill::payload(256)))?;
+        wal.append(&fill::batch(first + i * 64, &fill::payload(64 * 256), 256))?;
     }
     wal.sync()?;
     newest(singles.path(), &wal, first, 1)?;

@@ -1,10 +1,13 @@
 //! The operating system's file system, counted: how often it was asked to sync, and how many bytes
-//! were written. On request a sync does nothing, to see what else an append costs.
+//! were written. On request a sync does nothing, to see what else an append costs, or sleeps for a
+//! fixed time, as on a disk that nobody else uses.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use raft_vfs::{Access, DirEntry, FileId, LockError, OsFile, OsLock, OsMap, OsVfs, Vfs, VfsFile};
 
@@ -18,19 +21,32 @@ struct Counters {
 #[derive(Clone, Debug)]
 pub struct Counting {
     inner: OsVfs,
-    syncs_for_real: bool,
+    sync: Sync,
     counters: Arc<Counters>,
+}
+
+/// What a sync does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sync {
+    Real,
+    Nothing,
+    Sleep(Duration),
 }
 
 impl Counting {
     /// Every call is the operating system's.
     pub fn new() -> Self {
-        Self { inner: OsVfs, syncs_for_real: true, counters: Arc::default() }
+        Self { inner: OsVfs, sync: Sync::Real, counters: Arc::default() }
     }
 
     /// Syncs are counted and not done.
     pub fn without_syncs() -> Self {
-        Self { syncs_for_real: false, ..Self::new() }
+        Self { sync: Sync::Nothing, ..Self::new() }
+    }
+
+    /// Syncs are not done, but their thread sleeps for `latency` (and what the timer adds).
+    pub fn with_sync_latency(latency: Duration) -> Self {
+        Self { sync: Sync::Sleep(latency), ..Self::new() }
     }
 
     /// How many syncs of files and directories there were.
@@ -44,13 +60,20 @@ impl Counting {
     }
 
     fn file(&self, inner: OsFile) -> CountingFile {
-        let Self { syncs_for_real, counters, .. } = self.clone();
-        CountingFile { inner, syncs_for_real, counters }
+        let Self { sync, counters, .. } = self.clone();
+        CountingFile { inner, sync, counters }
     }
+}
 
-    fn count_sync(&self) -> bool {
-        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.syncs_for_real
+impl Counters {
+    fn sync(&self, how: Sync, real: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        match how {
+            Sync::Real => return real(),
+            Sync::Nothing => {}
+            Sync::Sleep(latency) => thread::sleep(latency),
+        }
+        Ok(())
     }
 }
 
@@ -64,7 +87,7 @@ impl Default for Counting {
 #[derive(Debug)]
 pub struct CountingFile {
     inner: OsFile,
-    syncs_for_real: bool,
+    sync: Sync,
     counters: Arc<Counters>,
 }
 
@@ -106,7 +129,7 @@ impl Vfs for Counting {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        if self.count_sync() { self.inner.sync_dir(dir) } else { Ok(()) }
+        self.counters.sync(self.sync, || self.inner.sync_dir(dir))
     }
 
     fn lock(&self, path: &Path) -> Result<OsLock, LockError> {
@@ -138,8 +161,7 @@ impl VfsFile for CountingFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        if self.syncs_for_real { self.inner.sync_data() } else { Ok(()) }
+        self.counters.sync(self.sync, || self.inner.sync_data())
     }
 
     fn len(&self) -> io::Result<u64> {

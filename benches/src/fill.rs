@@ -8,10 +8,15 @@ use raft_wal::{Batch, Entry, EntryKind, Options, Wal};
 
 use crate::Outcome;
 
-/// `count` entries of `len` bytes each; the payload is shared, as after a network read.
-pub fn batch(first: u64, count: u64, payload: &Bytes) -> Batch {
-    let entry = |index| Entry { index, term: 1, kind: EntryKind::Normal, data: payload.clone() };
-    Batch::of_entries((first..first + count).map(entry).collect())
+/// Entries of `len` bytes each from `first` on, as many as `payloads` has room for. Each has bytes
+/// of its own and none is copied, as after a network read.
+pub fn batch(first: u64, payloads: &Bytes, len: u64) -> Batch {
+    let entry = |(index, at): (u64, usize)| {
+        let data = payloads.slice(at..at + len as usize);
+        Entry { index, term: 1, kind: EntryKind::Normal, data }
+    };
+    let places = (0..payloads.len()).step_by(len as usize);
+    Batch::of_entries((first..).zip(places).map(entry).collect())
 }
 
 /// Bytes that do not compress.
@@ -34,11 +39,11 @@ pub fn frame_len(count: u64, len: u64) -> u64 {
 /// The log's.
 pub fn log(dir: &Path, total: u64, len: u64) -> Outcome<u64> {
     let (mut wal, _) = Wal::open(OsVfs, dir, &Options::new())?;
-    let payload = payload(len);
+    let payloads = payload(64 * len);
     let batches = total / frame_len(64, len);
     for i in 0..batches {
         // No segment is prepared ahead: it would be a file of zeros that is no part of the log.
-        wal.append(&batch(1 + i * 64, 64, &payload))?;
+        wal.append(&batch(1 + i * 64, &payloads, len))?;
     }
     wal.close()?;
     Ok(batches * 64)

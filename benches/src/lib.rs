@@ -1,7 +1,7 @@
 //! Measuring the log against the machine it runs on.
 //!
 //! Absolute times on a shared or virtual disk say little: the same sync takes 0.15 ms in one
-//! second and 4 ms in the next, when the disk's burst allowance is used up. So every figure here
+//! second and 4 ms in the next, when others want the processor or the disk. So every figure here
 //! is a ratio. The log and its *floor*, the least that could do the same job with the same bytes,
 //! take turns in one loop ([`pair::interleaved`]), and whatever slows the machine slows both.
 //!

@@ -107,6 +107,29 @@ pub fn micros<'a>(rounds: impl Iterator<Item = &'a Samples>, percent: usize) -> 
     all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The headings of [`columns`].
+pub fn headings() -> String {
+    format!(
+        "{:>7} {:>9} {:>9} {:>20} {:>9} {:>9} {:>20}",
+        "turns", "floor p50", "log p50", "ratio p50", "floor p99", "log p99", "ratio p99"
+    )
+}
+
+/// How log and floor compare: turns, p50 and p99 of both, and their ratios.
+pub fn columns(rounds: &[(Samples, Samples)]) -> String {
+    let (floors, logs) = (|| rounds.iter().map(|r| &r.0), || rounds.iter().map(|r| &r.1));
+    format!(
+        "{:>7} {:>7.1}us {:>7.1}us {:>20} {:>7.1}us {:>7.1}us {:>20}",
+        floors().map(Samples::count).sum::<usize>(),
+        micros(floors(), 50),
+        micros(logs(), 50),
+        Ratio::of(rounds, 50),
+        micros(floors(), 99),
+        micros(logs(), 99),
+        Ratio::of(rounds, 99),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
