@@ -354,8 +354,8 @@ impl<'a> Case<'a> {
         self.log.chart.segments.iter().any(|s| self.has_lost_its_start(s))
     }
 
-    /// Whether a segment lost its first frame, with all that vouched for it, and is still there: the
-    /// one before it then seems to be the newest, and may have been cut short as a closed one.
+    /// Whether a segment lost its first frame, with all that vouched for it, and is still there:
+    /// the one before it then seems to be the newest, and may have been cut short as a closed one.
     pub(crate) fn may_be_blamed(&self) -> bool {
         let mut there = self.log.chart.segments.iter().filter(|s| self.is_there(s.seq));
         there.any(|s| self.has_lost_its_start(s))
