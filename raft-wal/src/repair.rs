@@ -29,6 +29,8 @@
 //! if plan.is_needed() && plan.hard_state_is_certain() {
 //!     let report = plan.execute()?;
 //!     print!("{report}");
+//! } else {
+//!     drop(plan); // lets go of the lock
 //! }
 //! let (wal, _) = Wal::open(OsVfs, &dir, &Options::new())?;
 //! # drop(wal);
