@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use fastrand::Rng;
 use raft_vfs::SimVfs;
@@ -19,6 +20,8 @@ const SLICE: u64 = 3_000;
 const PAIRS: u64 = 100_000;
 /// A log with more bytes than this takes as long as ten others.
 const LARGE: usize = 1 << 20;
+/// An open that takes longer is measured again.
+const SLOW: Duration = Duration::from_millis(500);
 /// Cases that one worker takes at once.
 const SHARE: u64 = 20_000;
 
@@ -130,7 +133,17 @@ fn one(c: &Catalogue<'_>, share: &Share, number: u64, disk: &SimVfs, tally: &mut
     }
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let judge = Judge::new(log, &harm, disk);
-        let ruling = judge.open().map_err(|why| format!("{why}; expected {:?}", judge.expect));
+        let mut ruling = judge.open();
+        for _ in 0..3 {
+            // Who did not get the processor was slow once; what takes long takes long again.
+            if let Ok(slow) = &mut ruling
+                && slow.took > SLOW
+                && let Ok(again) = judge.open()
+            {
+                slow.took = slow.took.min(again.took);
+            }
+        }
+        let ruling = ruling.map_err(|why| format!("{why}; expected {:?}", judge.expect));
         let looks = if is_sampled(number, sample) || family == Family::File {
             judge.look_otherwise().map_err(|why| format!("{why}; expected {:?}", judge.expect))
         } else {
