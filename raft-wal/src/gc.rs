@@ -48,7 +48,8 @@ impl DeadTail {
 pub(crate) struct Removal<V: Vfs> {
     vfs: V,
     paths: Paths,
-    /// Oldest first; and whether nobody uses the file, so that it may be written again.
+    /// Oldest first; and whether this handle made the file and nobody uses it, so that it may be
+    /// written again.
     segments: Vec<(u64, bool)>,
     /// Size of a spare, and how many are wanted.
     spare_bytes: u64,
@@ -89,8 +90,8 @@ impl<V: Vfs> Wal<V> {
 
     /// Removes segments that are below the floor or were stepped over, oldest first, and cuts off
     /// dead tails. Some removed segments of the ordinary size are kept to be written again
-    /// ([`crate::Options::spare_segments`]). Returns how many names went. Blocks for up to two syncs and a
-    /// directory sync; does nothing if there is nothing.
+    /// ([`crate::Options::spare_segments`]). Returns how many names went. Blocks for up to two syncs
+    /// and a directory sync; does nothing if there is nothing.
     ///
     /// The compaction is durable, and so is a promise that covers this process's first batch,
     /// before the first file goes: until then a crash may fall back on what is removed here. What
@@ -134,7 +135,9 @@ impl<V: Vfs> Wal<V> {
         self.unindexed.retain(|s| !garbage.contains(&s.seq));
         self.gone_below = self.state.floor_seq;
         let unused = |seq: &u64| {
-            self.files.get(seq).is_some_and(|l| Arc::strong_count(l) == 1)
+            // What an earlier handle mapped may be held without this one knowing.
+            let own = *seq > self.highest_found;
+            own && self.files.get(seq).is_some_and(|l| Arc::strong_count(l) == 1)
                 || planted(Bug::UsedFileRecycled)
         };
         Some(Removal {

@@ -45,7 +45,7 @@
 //! `step_` methods; without them the log is as safe, and some appends do their work. Reading needs
 //! only `&Wal`.
 //!
-//! [`SharedWal`] is the same log for many threads: batches that are appended while a sync runs share
+//! [`SharedWal`] is the same log for many threads: batches appended while a sync runs share
 //! the next one, and two threads of its own serve callbacks and do the duties.
 //!
 //! # The way through the code

@@ -30,8 +30,8 @@ use crate::wal::Wal;
 /// commit). A lone writer does its own sync without any other thread in between.
 ///
 /// Two threads belong to the log: one serves [`SharedWal::on_durable`], the other does what can
-/// wait (the next segment, marks, index files, removal, the scrub). They end with [`SharedWal::close`], or
-/// when the last handle is dropped.
+/// wait (the next segment, marks, index files, removal, the scrub). They end with
+/// [`SharedWal::close`], or when the last handle is dropped.
 ///
 /// ```
 /// use raft_vfs::OsVfs;

@@ -101,6 +101,8 @@ pub struct Wal<V: Vfs> {
     pub(crate) era_nonce: u64,
     /// Highest segment number ever seen or given.
     pub(crate) highest: u64,
+    /// Highest segment number that the open found: those above were made by this handle.
+    pub(crate) highest_found: u64,
     /// How many segments this process published.
     pub(crate) published: u32,
     /// Segments of the log, oldest first, the newest included.
@@ -251,6 +253,7 @@ impl<V: Vfs> Wal<V> {
             era: report.era,
             era_nonce,
             highest: r.highest,
+            highest_found: r.highest,
             published: 0,
             walk: r.walk,
             extents: r.extents,

@@ -130,6 +130,27 @@ fn a_file_that_a_payload_of_it_is_still_held_of_is_not_written_again() {
 }
 
 #[test]
+fn a_payload_that_outlives_its_handle_is_not_written_over_by_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wal = Wal::open(OsVfs, dir.path().join("log"), &options()).unwrap().0;
+    for _ in 0..60 {
+        put(&mut wal, 700);
+    }
+    let held = wal.entries(1, 55, u64::MAX).unwrap();
+    drop(wal);
+    let mut wal = Wal::open(OsVfs, dir.path().join("log"), &options()).unwrap().0;
+    for _ in 0..120 {
+        put(&mut wal, 700);
+        if wal.next_index().is_multiple_of(15) {
+            wal.compact_to(wal.next_index() - 5).unwrap();
+        }
+    }
+    for e in held {
+        assert!(e.data.iter().all(|&b| b == e.index as u8), "entry {} was written over", e.index);
+    }
+}
+
+#[test]
 fn spares_of_an_earlier_process_go() {
     let disk = SimVfs::new(7);
     let wal = in_used_files(&disk, &options());

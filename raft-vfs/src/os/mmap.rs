@@ -8,9 +8,11 @@
 //! 1. The length is checked by `fstat` on the same descriptor, just before mapping: a map never
 //!    reaches beyond the end of its file, so no page of it is without a file behind it.
 //! 2. Callers map closed segments and sealed files only, and only their live length. No process
-//!    writes to a closed segment again (one writer per segment, by exclusive lock), none shortens
-//!    one below its live length, and none recycles one while a map of it is held.
-//! 3. Files are never rewritten in place: a new version is a new file and a rename. Removing the
+//!    writes to a closed segment again (one writer per segment, by exclusive lock), and none
+//!    shortens one below its live length. One is recycled only by the very handle that made it,
+//!    and only while no map of it is held: nobody else can have mapped it, since one handle writes
+//!    at a time and those that only read do not map.
+//! 3. A file under a live name is never rewritten in place: a new version is a new file and a rename. Removing the
 //!    name of a mapped file leaves the map whole.
 //! 4. The map is private and read-only: no write through it, and no `&mut` to it, can exist.
 //!

@@ -163,16 +163,35 @@ pub(crate) fn look(dir: &Path, options: &Options) -> Result<(Model, RecoveryRepo
 }
 
 /// A number that tells states apart across processes.
-pub(crate) fn digest(log: &Model) -> u64 {
+pub(crate) fn number_of(log: &Model) -> u64 {
     let mut h = DefaultHasher::new();
-    (log.first, log.base_term, log.hard_state, &log.metadata, &log.blobs).hash(&mut h);
-    for e in &log.entries {
-        (e.index, e.term, e.kind, &e.data).hash(&mut h);
-    }
-    if let Some(s) = &log.snapshot {
-        (s.index, s.term, s.file_len, s.file_hash, &s.conf_state).hash(&mut h);
-    }
+    digest(log).hash(&mut h);
     h.finish()
+}
+
+/// What tells states apart across processes, and in what they differ.
+pub(crate) fn digest(log: &Model) -> String {
+    fn of(part: impl std::hash::Hash) -> u64 {
+        let mut h = DefaultHasher::new();
+        part.hash(&mut h);
+        h.finish() & 0xffff_ffff
+    }
+    let entries = log.entries.iter().map(|e| of((e.index, e.term, e.kind, &e.data)));
+    let entries = entries.fold(0, |sum: u64, one| sum.rotate_left(5) ^ one);
+    let marker = log.snapshot.as_ref();
+    let marker = marker.map(|s| (s.index, s.term, s.file_len, s.file_hash, &s.conf_state));
+    format!(
+        "from {} base {:?} {:?} entries {} ({entries:x}) metadata {:x} values {:x} marker {:?} \
+         {:x}",
+        log.first,
+        log.base_term,
+        log.hard_state,
+        log.entries.len(),
+        of(&log.metadata),
+        of(&log.blobs),
+        marker.map(|m| m.0),
+        of(marker),
+    )
 }
 
 /// Panics unless the error's text has every piece: what, where, expected, found, what to do.
