@@ -108,7 +108,8 @@ fn durable() -> Outcome {
     if throttled {
         println!(
             "\nA floor of milliseconds waits for other work on the machine, or for a disk that \
-             lets few syncs\nthrough. The log waits alike, and a ratio of 1 says only that it syncs once. \
+             lets few syncs\nthrough. The log waits alike, and a ratio of 1 says only that it \
+             syncs once. \
              Run this again\non a quiet machine."
         );
     }

@@ -1,6 +1,6 @@
 //! The thread that does what can wait: publishes the next segment, writes idle marks and index
-//! files, removes and recycles, reads again. It calls the same steps as anybody would, and keeps the
-//! log's lock only for their beginnings and ends.
+//! files, removes and recycles, reads again. It calls the same steps as anybody would, and keeps
+//! the log's lock only for their beginnings and ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};

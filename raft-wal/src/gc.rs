@@ -90,8 +90,8 @@ impl<V: Vfs> Wal<V> {
 
     /// Removes segments that are below the floor or were stepped over, oldest first, and cuts off
     /// dead tails. Some removed segments of the ordinary size are kept to be written again
-    /// ([`crate::Options::spare_segments`]). Returns how many names went. Blocks for up to two syncs
-    /// and a directory sync; does nothing if there is nothing.
+    /// ([`crate::Options::spare_segments`]). Returns how many names went. Blocks for up to two
+    /// syncs and a directory sync; does nothing if there is nothing.
     ///
     /// The compaction is durable, and so is a promise that covers this process's first batch,
     /// before the first file goes: until then a crash may fall back on what is removed here. What

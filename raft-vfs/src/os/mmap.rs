@@ -12,8 +12,8 @@
 //!    shortens one below its live length. One is recycled only by the very handle that made it,
 //!    and only while no map of it is held: nobody else can have mapped it, since one handle writes
 //!    at a time and those that only read do not map.
-//! 3. A file under a live name is never rewritten in place: a new version is a new file and a rename. Removing the
-//!    name of a mapped file leaves the map whole.
+//! 3. A file under a live name is never rewritten in place: a new version is a new file and a
+//!    rename. Removing the name of a mapped file leaves the map whole.
 //! 4. The map is private and read-only: no write through it, and no `&mut` to it, can exist.
 //!
 //! The hole: another process with the right to write the file can break 2, by truncating it
