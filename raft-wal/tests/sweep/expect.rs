@@ -72,17 +72,24 @@ impl<'a> Case<'a> {
         if self.harm.names {
             return Expect::Names;
         }
-        self.recovered().unwrap_or_else(|verdict| verdict)
+        self.recovered(true).unwrap_or_else(|verdict| verdict)
+    }
+
+    /// The same for who does not read closed segments before their entries are asked for.
+    pub(crate) fn expect_by_tail(&self) -> Expect {
+        self.recovered(false).unwrap_or_else(|verdict| verdict)
     }
 
     /// Section 6, in its order; an `Err` is damage that must be found.
-    fn recovered(&self) -> Verdict<Expect> {
+    fn recovered(&self, full: bool) -> Verdict<Expect> {
         let head = self.identity()?;
         let Some((newest, young)) = self.newest()? else { return self.nothing_started(head) };
         let bad = newest.frames.iter().position(|f| self.frame_hit(newest, f));
         self.judge_end(newest, bad)?;
         self.judge_names(newest, bad, head)?;
-        self.walk(newest, bad)?;
+        if full {
+            self.walk(newest, bad)?;
+        }
         let fell = self.log.chart.newest().is_none_or(|s| s.seq != newest.seq);
         if !fell && bad.is_none() {
             return Ok(self.unchanged());

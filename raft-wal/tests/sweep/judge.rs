@@ -271,7 +271,17 @@ impl<'a> Judge<'a> {
         let late = opened.is_ok();
         let seen = read(opened);
         match (&self.expect, &seen) {
-            (Expect::Sealed, Ok(got)) if got.model == *self.log.last() => {
+            (Expect::Sealed, Ok(got)) => {
+                match self.case.expect_by_tail() {
+                    Expect::Slack | Expect::Copy => self.same(&got.model)?,
+                    Expect::Ambiguous(state, raised) if !got.certain => {
+                        self.earlier(&got.model, state, raised)?;
+                    }
+                    Expect::DoubleFault(state, raised) => {
+                        self.earlier(&got.model, state, raised)?;
+                    }
+                    expect => return Err(format!("SILENT: {:?}, not {expect:?}", got.model)),
+                }
                 Ok("by tail: the damage is not read")
             }
             (_, Err(_)) if late => self.rule_by(seen, true).map(|_| "by tail: found on reading"),
