@@ -8,6 +8,7 @@ use std::time::Duration;
 use raft_vfs::sim::{Change, Fate, Fault, Op, PendingUnit, Persistence};
 use raft_vfs::{DirEntry, SimVfs, Vfs};
 use raft_wal::SharedWal;
+use raft_wal::format::SegmentHeader;
 
 use super::copy::copy;
 use super::judge::{Judge, key_of};
@@ -15,7 +16,7 @@ use super::repair::damage_and_repair;
 use super::run::{Outcome, Run};
 use super::script::{self, Pace};
 use crate::support::oracle::Issued;
-use crate::support::sim::{DIR, path, segments};
+use crate::support::sim::{DIR, path, segment_path, segments};
 
 /// A way to a place, and the seed of the disk that it is walked on.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ pub(crate) enum Way {
     /// Segments so large that their dead tails are cut off, and that the thread which makes them
     /// syncs on the way.
     LargeSegment,
+    /// Files that the handle made itself are used again.
+    Recycle,
     /// A damaged log is repaired.
     Repair,
     /// One whose segments are gone is.
@@ -44,10 +47,11 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::LostWal,
         Self::LeftIndex,
         Self::LargeSegment,
+        Self::Recycle,
         Self::Repair,
         Self::RepairNothing,
         Self::Copy,
@@ -69,6 +73,7 @@ impl Directed {
             Way::LostWal => lost_wal(judge, run),
             Way::LeftIndex => left_index(judge, run),
             Way::LargeSegment => large_segment(judge, run),
+            Way::Recycle => recycle(judge, run),
             Way::Repair => damage_and_repair(judge, run, false),
             Way::RepairNothing => damage_and_repair(judge, run, true),
             Way::Copy => copy(judge, run, false),
@@ -125,6 +130,26 @@ fn left_index(judge: &mut Judge<'_>, mut run: Run) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn recycle(judge: &mut Judge<'_>, mut run: Run) -> Outcome {
+    run.open()?;
+    for _ in 0..3 {
+        run.step(script::Op::AppendBig, Pace::Duties)?;
+        run.step(script::Op::HardState, Pace::Duties)?;
+        run.step(script::Op::Compact, Pace::Duties)?;
+    }
+    run.disk.set_moments(true);
+    run.step(script::Op::AppendBig, Pace::Duties)?;
+    let points = std::mem::take(&mut run.points);
+    let is_used = |disk: &SimVfs, seq| {
+        let bytes = disk.read_file(segment_path(seq)).unwrap_or_default();
+        let header = bytes.first_chunk().and_then(|page| SegmentHeader::decode(page).ok());
+        header.is_some_and(|h| h.reused)
+    };
+    let used = segments(&run.disk).into_iter().any(|seq| is_used(&run.disk, seq));
+    assert!(used, "no file was used again");
+    points.iter().try_for_each(|point| judge.sample(point))
 }
 
 fn large_segment(judge: &mut Judge<'_>, mut run: Run) -> Outcome {
