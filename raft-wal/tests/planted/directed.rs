@@ -16,7 +16,7 @@ use crate::support::sim::{index_path, open, segment_path, segments};
 pub(crate) const QUICK: usize = 8;
 
 /// Names and tests. Each panics if it fails.
-pub(crate) const ALL: [(&str, fn()); 11] = [
+pub(crate) const ALL: [(&str, fn()); 12] = [
     ("a newest segment lost after a power cut is missed", newest_lost_after_a_power_cut),
     ("dead tails are cut off", dead_tails_are_cut),
     ("what was compacted away goes", segments_go),
@@ -27,6 +27,7 @@ pub(crate) const ALL: [(&str, fn()); 11] = [
     ("an index file of another history", index_file_of_another_history),
     ("IDENT names a segment at any time", head_is_never_lost),
     ("a crash at every call of recycling", recycling_is_crashed),
+    ("a close with a used file published", a_close_beside_a_used_file_is_clean),
     ("a payload outlives its segment", payload_outlives_its_segment),
 ];
 
@@ -262,6 +263,21 @@ fn recycling_is_crashed() {
             break;
         }
     }
+}
+
+/// The next segment is published in a file that this process used before; nothing is in it yet.
+fn a_close_beside_a_used_file_is_clean() {
+    let mut lab = three_segments();
+    let committed = lab.log().hard_state.commit;
+    lab.put(&compact(committed));
+    lab.wal.step_gc().unwrap();
+    while !lab.wal.step_publish().unwrap() {
+        lab.add_synced(1, 300);
+    }
+    let Lab { wal, disk, options, .. } = lab;
+    wal.close().unwrap();
+    let (_, report) = open(&disk, &options).unwrap();
+    assert!(report.certain && report.discarded.is_none(), "{report}");
 }
 
 /// A life in which files are used again, several of them.
