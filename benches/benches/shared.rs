@@ -35,6 +35,22 @@ const WRITERS: usize = 16;
 const WRITERS_LEN: u64 = 256;
 
 fn main() -> Outcome {
+    if wanted("steady") {
+        steady_all()?;
+    }
+    if wanted("writers") {
+        writers_all()?;
+    }
+    Ok(())
+}
+
+/// `cargo bench -p benches --bench shared -- writers` measures the second table alone.
+fn wanted(table: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|a| !a.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|a| a == table)
+}
+
+fn steady_all() -> Outcome {
     println!("append + wait through segment changes against pwrite + fdatasync, in turns\n");
     println!("{:>12} {:>8} {:>8} {} {:>8}", "batch", "segment", "compacts", headings(), "changes");
     for compacts in [true, false] {
@@ -43,6 +59,10 @@ fn main() -> Outcome {
         }
     }
     println!();
+    Ok(())
+}
+
+fn writers_all() -> Outcome {
     println!("acknowledged batches of 1 x {WRITERS_LEN} B: 1 writer and {WRITERS} by turns\n");
     println!(
         "{:>6} {:>12} {:>10} {:>12} {:>10} {:>8}",
