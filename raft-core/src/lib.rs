@@ -1,6 +1,14 @@
 //! The Raft consensus state machine of etcd, without I/O, clock or threads.
 
+pub mod confchange;
+pub mod ids;
+mod inflights;
 mod message;
+pub mod progress;
+pub mod quorum;
+pub mod tracker;
+
+pub use inflights::Inflights;
 
 pub use message::{
     ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState,
