@@ -46,7 +46,7 @@ use crate::types::HardState;
 pub(crate) use self::prefix::{Bound, recover_prefix};
 pub(crate) use self::replay::{Carry, CutPoint};
 pub(crate) use self::segment_file::{SegmentFile, SegmentInfo, load_segment, load_segment_at};
-pub(crate) use self::tail::Newest;
+pub(crate) use self::tail::{Newest, is_placed};
 
 /// Logs up to this size are read whole when [`Verify::Auto`] opens them.
 const AUTO_FULL_BYTES: u64 = 256 << 20;

@@ -8,7 +8,7 @@ use raft_vfs::{Vfs, VfsFile};
 use super::segment_file::{SegmentFile, SegmentInfo, header_of, load_segment};
 use super::{DEGRADED, Recovery, Young, refuse_unsupported};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
-use crate::format::{Base, Control, FIRST_FRAME, SegmentHeader};
+use crate::format::{Base, Control, FIRST_FRAME, FrameHeader, SegmentHeader, flags};
 use crate::paths::io_error;
 use crate::planted::{Bug, planted};
 use crate::report::{Discarded, Tail};
@@ -231,12 +231,18 @@ fn look_beyond<F: VfsFile>(n: &Newest<F>) -> Result<Beyond> {
         .map_err(|e| io_error("read", &n.segment.path, Some(p), e))
 }
 
+/// Whether the header of a bad batch places it where the rules let one stand in a log of these
+/// bounds: within it, at its end, or anywhere behind a reset.
+pub(crate) fn is_placed(h: &FrameHeader, first_index: u64, next_index: u64) -> bool {
+    h.has(flags::RESET) || (first_index..=next_index).contains(&h.first_index)
+}
+
 /// The error for a durable batch that is bad: names what its header, if readable, says it held.
 fn lost_batch<F>(n: &Newest<F>, who: &str, durable_to: u64) -> Corrupt {
-    let named = n
-        .stop
-        .header
-        .filter(|h| h.n_entries > 0 && h.batch_seq == n.last.batch_seq.wrapping_add(1));
+    let is_next = |h: &FrameHeader| {
+        h.batch_seq == n.last.batch_seq.wrapping_add(1) && is_placed(h, n.first_index, n.next_index)
+    };
+    let named = n.stop.header.filter(|h| h.n_entries > 0 && is_next(h));
     Corrupt {
         kind: CorruptKind::Batch,
         path: n.segment.path.clone(),

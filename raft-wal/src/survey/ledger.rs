@@ -8,6 +8,7 @@ use crate::error::{LostRange, Reject, Result};
 use crate::format::{Base, Control, FRAME_HEADER_LEN, FrameHeader, flags};
 use crate::index::SegmentIndex;
 use crate::options::VoteRule;
+use crate::recover::is_placed;
 use crate::rules::{Before, Change, Verdict, check};
 use crate::scan::{Frame, Stop};
 use crate::segment::Cut;
@@ -172,8 +173,11 @@ impl Ledger {
             && next.header.chain == h.header_crc
     }
 
+    /// Whether a header is that of the batch after the last one, and places it where the rules let
+    /// a batch stand. Otherwise it says no more than an unreadable one.
     fn is_next(&self, h: &FrameHeader) -> bool {
-        self.last.is_some_and(|l| l.batch_seq.wrapping_add(1) == h.batch_seq)
+        is_placed(h, self.first_index, self.next_index)
+            && self.last.is_some_and(|l| l.batch_seq.wrapping_add(1) == h.batch_seq)
     }
 
     /// A lost batch whose header is readable: what it replaced and held is known exactly.

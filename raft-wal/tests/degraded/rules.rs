@@ -7,7 +7,7 @@ use raft_wal::{Batch, Degraded, Status};
 use crate::craft::{CODEC, DATA, FIRST_INDEX, craft, put};
 use crate::judge::holds;
 use crate::log::{AtRest, Writing, entries, frames, segment, started, state};
-use crate::{expect_lost, lost, refusal, ten_batches};
+use crate::{expect_lost, lost, lost_from, refusal, ten_batches};
 
 /// Every index within the bounds is there, and right, or lost; beyond them there is nothing.
 #[track_caller]
@@ -62,6 +62,28 @@ fn a_last_batch_that_overlaps_is_lost_with_all_that_it_may_have_replaced() {
     let g = expect_broken(&log, place.offset);
     assert_eq!((g.lost()[0].first, g.next_index()), (6, 19));
     assert_eq!(g.lost().last().and_then(|r| r.last), None);
+}
+
+#[test]
+fn a_bad_batch_whose_header_places_it_outside_the_log_says_no_more_than_an_unreadable_one() {
+    // The log is [1, 19) where the last batch stands, and 5 is committed.
+    for first_index in [0, 20, 1 << 42, u64::MAX - 2] {
+        for last in [true, false] {
+            let mut w = ten_batches();
+            if !last {
+                w.put(&entries(21..23, 3));
+            }
+            let log = w.close();
+            let place = craft(&log.disk, 1, 9, |f| put(f, FIRST_INDEX, first_index));
+            log.flip(1, place.end - 9);
+            let refused = refusal(&log);
+            assert_eq!((refused.kind, refused.offset), (CorruptKind::Batch, place.offset));
+            assert_eq!(refused.lost.map(|l| l.first), Some(19), "{first_index}: {refused}");
+            let g = expect_whole(&log);
+            let expected = if last { lost_from(6) } else { lost(6, 20) };
+            assert_eq!(g.lost(), [expected], "{first_index}");
+        }
+    }
 }
 
 #[test]
