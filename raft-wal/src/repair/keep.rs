@@ -246,7 +246,8 @@ impl<'a, V: Vfs> Site<'a, V> {
             };
         }
         if c.kind == CorruptKind::MissingSegment && from.floor <= seq && self.floor > seq {
-            return Some(Bound { floor: self.floor, ..*from });
+            // A batch that is given up may have let go of what is kept, too.
+            return Some(Bound { floor: self.floor.min(from.seq), ..*from });
         }
         let cut = self.cut_of(from.seq, seq);
         let own = self.starts.get(&seq);
@@ -298,6 +299,12 @@ impl<'a, V: Vfs> Site<'a, V> {
             }
             _ => return Ok(None),
         };
+        // An entry that is at hand must be the one that is said to stand there.
+        let before = first.checked_sub(1).filter(|last| *last >= covered);
+        let found_term = before.map(|last| view.term(last)).transpose()?.flatten();
+        if found_term.is_some() && found_term != base_term {
+            return Ok(None);
+        }
         view.compact(first, base_term);
         view.settle()?;
         let mut commit = self.commit_below(first);
