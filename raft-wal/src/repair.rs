@@ -211,9 +211,7 @@ impl<V: Vfs> RepairPlan<V> {
         let promised = refused.acked == Acked::Proven || site.started_above(last).next().is_some();
         let acked = if promised { Acked::Proven } else { Acked::Possible };
         let given_up = given_up(&kept, &survey, acked)?;
-        // Batches that are intact and contradict each other leave it open which of them is right.
-        let contradicts = matches!(refused.kind, CorruptKind::State | CorruptKind::Rule);
-        let certain = site.vote_is_certain()? && !contradicts;
+        let certain = site.vote_is_certain(&refused)?;
         self.discarded = kept.newest.as_ref().map(discarded).transpose()?.flatten();
         let younger: Vec<PathBuf> = site.started_above(last).map(|n| paths.segment(n)).collect();
         let other = |p: &&Corrupt| (&p.path, p.offset) != (&refused.path, refused.offset);

@@ -184,14 +184,20 @@ impl<'a, V: Vfs> Site<'a, V> {
     }
 
     /// Whether no lost batch can have held a newer term or vote: each is followed by a sound one
-    /// that repeats the hard state, or by a mark that does.
+    /// that repeats the hard state, or by a mark that does. `refused` is why the log does not open.
     ///
     /// A mark repeats what was in force when everything that it promises had been written, so the
-    /// newest one of the newest segment speaks for all batches up to the furthest promise.
+    /// newest one of the newest segment speaks for all batches up to the furthest promise. Where
+    /// intact batches break the rules or contradict a mark, nobody wrote what is there, and nothing
+    /// in it speaks for anything.
     ///
     /// # Errors
     /// Those of reading.
-    pub(super) fn vote_is_certain(&self) -> Result<bool> {
+    pub(super) fn vote_is_certain(&self, refused: &Corrupt) -> Result<bool> {
+        let contradicts = |c: &Corrupt| matches!(c.kind, CorruptKind::State | CorruptKind::Rule);
+        if contradicts(refused) || self.survey.problems().iter().any(contradicts) {
+            return Ok(false);
+        }
         if self.survey.hard_state().1 {
             return Ok(true);
         }

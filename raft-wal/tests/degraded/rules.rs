@@ -2,11 +2,11 @@
 //! takes what they did for lost.
 
 use raft_wal::error::{Corrupt, CorruptKind};
-use raft_wal::{Batch, Degraded, Status};
+use raft_wal::{Batch, Degraded, Status, plan_repair};
 
 use crate::craft::{CODEC, DATA, FIRST_INDEX, craft, put};
 use crate::judge::holds;
-use crate::log::{AtRest, Writing, entries, frames, segment, started, state};
+use crate::log::{AtRest, DIR, Writing, entries, frames, segment, started, state};
 use crate::{expect_lost, lost, lost_from, refusal, ten_batches};
 
 /// Every index within the bounds is there, and right, or lost; beyond them there is nothing.
@@ -192,6 +192,24 @@ fn damage_is_damage_although_a_later_batch_needs_a_newer_reader() {
     let refused = refusal(&log);
     let v = log.verify();
     assert_eq!((v.status, v.problems.first()), (Status::Corrupt, Some(&refused)));
+}
+
+#[test]
+fn a_mark_does_not_make_a_vote_certain_where_intact_batches_break_the_rules() {
+    for broken in [false, true] {
+        let mut w = ten_batches();
+        w.put(&Batch::of_hard_state(state(4, 1, 5)));
+        w.put(&entries(21..23, 4));
+        w.put(&entries(23..25, 4));
+        let log = w.close();
+        if broken {
+            craft(&log.disk, 1, 12, |f| put(f, FIRST_INDEX, 24));
+        }
+        log.harm_body(1, 10);
+        let plan = plan_repair(log.disk.clone(), DIR, &log.options).unwrap();
+        assert_eq!(plan.outline().damage[0].kind, CorruptKind::Batch);
+        assert_eq!(plan.hard_state_is_certain(), !broken, "{plan}");
+    }
 }
 
 #[test]
