@@ -130,6 +130,15 @@ pub enum Error {
         /// The bound.
         max: u64,
     },
+    /// A file or a record has the highest segment number there is, so no segment can follow it.
+    /// Nothing was written.
+    #[error("{dir}: segment {highest} is in use, and no number is higher, so the log cannot go on: numbers grow by one a segment, so this one was never given; restore the directory from a copy", dir = dir.display())]
+    NumbersEnd {
+        /// The directory.
+        dir: PathBuf,
+        /// The highest number.
+        highest: u64,
+    },
     /// The batch breaks a rule of the log. Nothing was written.
     #[error("batch refused: {0}")]
     Rejected(Reject),

@@ -11,7 +11,7 @@ use raft_vfs::{Access, Vfs, VfsFile, VfsFileExt};
 
 use crate::error::{Error, Result};
 use crate::format::{FIRST_FRAME, Mark, PAGE, SegmentHeader, get_u32};
-use crate::paths::{io_error, is_no_space};
+use crate::paths::{Paths, io_error, is_no_space};
 use crate::planted::{Bug, planted};
 use crate::wal::{Published, Wal};
 
@@ -72,8 +72,8 @@ impl<V: Vfs> Wal<V> {
     /// Blocks for two syncs and the writing of the whole file.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] or [`Error::Io`] with nothing changed that matters; after a failed
-    /// directory sync the log is poisoned.
+    /// [`Error::NumbersEnd`], [`Error::NoSpace`] or [`Error::Io`] with nothing changed that matters;
+    /// after a failed directory sync the log is poisoned.
     pub(crate) fn publish(&mut self, capacity: u64) -> Result<Published<V::File>> {
         let end = self.begin_publish(capacity)?.run();
         self.end_publish(end)
@@ -81,11 +81,7 @@ impl<V: Vfs> Wal<V> {
 
     /// Takes the next number, and a spare file if there is one of that size.
     pub(crate) fn begin_publish(&mut self, capacity: u64) -> Result<Publishing<V>> {
-        let seq = self.highest.checked_add(1).ok_or(Error::TooLarge {
-            what: "the number of the next segment",
-            size: u64::MAX,
-            max: u64::MAX - 1,
-        })?;
+        let seq = number_above(&self.paths, self.highest)?;
         self.highest = seq;
         self.publishing = true;
         let spare = if capacity == self.options.segment_bytes { self.spares.pop() } else { None };
@@ -237,6 +233,15 @@ impl<V: Vfs> Publishing<V> {
         }
         Ok(())
     }
+}
+
+/// The number of the segment that follows all others.
+///
+/// # Errors
+/// [`Error::NumbersEnd`] if `highest`, which some file or record names, is the last there can be.
+pub(crate) fn number_above(paths: &Paths, highest: u64) -> Result<u64> {
+    let next = highest.checked_add(1);
+    next.ok_or_else(|| Error::NumbersEnd { dir: paths.dir.clone(), highest })
 }
 
 /// Whether a directory could not even be opened to be synced.

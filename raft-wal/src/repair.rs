@@ -54,6 +54,7 @@ use crate::dir::{self, Ident, Names};
 use crate::error::{Acked, Corrupt, CorruptKind, Error, LostRange, Result};
 use crate::options::{Options, Verify};
 use crate::paths::{Paths, io_error};
+use crate::publish::number_above;
 use crate::recover::{Newest, Recovered, Recovery, recover};
 use crate::report::{Discarded, RecoveryReport};
 use crate::scan::look_ahead;
@@ -114,8 +115,8 @@ impl fmt::Display for RepairReport {
 /// What no repair can mend is the error that an open gives, with what to do in its place:
 /// [`Error::Corrupt`] with [`CorruptKind::Ident`] (no copy of the identity is left) or
 /// [`CorruptKind::Name`] (give the file its name back), [`Error::IdentMissing`],
-/// [`Error::IdentityMismatch`], [`Error::Unsupported`], [`Error::Foreign`], [`Error::NoLog`].
-/// [`Error::Locked`] and [`Error::Io`] as in an open.
+/// [`Error::IdentityMismatch`], [`Error::Unsupported`], [`Error::Foreign`], [`Error::NoLog`];
+/// and [`Error::NumbersEnd`], as the repaired log would go on in a new segment. [`Error::Locked`] and [`Error::Io`] as in an open.
 pub fn plan_repair<V: Vfs>(
     vfs: V,
     dir: impl AsRef<Path>,
@@ -207,6 +208,7 @@ impl<V: Vfs> RepairPlan<V> {
         let survey = survey(vfs, paths, &self.ident, &self.names, options.vote_rule)?;
         let site = Site::look(vfs, paths, options, &self.ident, &self.names, &survey)?;
         let kept = site.keep()?;
+        number_above(paths, kept.highest)?;
         let last = kept.newest.as_ref().map_or(0, |n| n.segment.seq);
         let promised = refused.acked == Acked::Proven || site.started_above(last).next().is_some();
         let acked = if promised { Acked::Proven } else { Acked::Possible };

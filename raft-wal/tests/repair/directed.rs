@@ -238,3 +238,30 @@ fn kept_entries_that_a_lost_batch_may_have_replaced_are_named() {
     let outdated = LostRange { first: 3, last: Some(4), term: Some(1) };
     assert_eq!(cut.given_up.outdated, [outdated]);
 }
+
+#[test]
+fn a_log_whose_directory_of_segments_is_gone_goes_on_empty() {
+    let mut lab = Lab::new(small());
+    lab.add_synced(3, 40);
+    let ident = lab.close().0.read_file(path("IDENT")).unwrap();
+    let disk = SimVfs::new(8);
+    disk.write_file(path("IDENT"), &ident);
+    assert!(disk.paths().iter().all(|p| !p.starts_with(path("wal"))));
+    let report = execute(plan(&disk, &small()).unwrap()).unwrap();
+    assert_eq!(report.segment, Some(2), "IDENT knows of segment 1");
+    assert_eq!(read(&disk, &small()).unwrap().entries.len(), 0);
+}
+
+#[test]
+fn a_log_that_no_segment_can_follow_is_not_planned() {
+    let mut lab = Lab::new(small());
+    lab.add_synced(3, 40);
+    let (disk, _) = lab.close();
+    disk.write_file(segment_path(u64::MAX), b"");
+    match plan(&disk, &small()) {
+        Err(e @ Error::NumbersEnd { highest: u64::MAX, .. }) => {
+            assert!(e.to_string().contains("no number is higher"), "{e}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
