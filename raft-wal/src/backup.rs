@@ -12,7 +12,7 @@ use raft_vfs::{Vfs, VfsFile, VfsFileExt};
 
 use crate::dir;
 use crate::error::{Acked, Corrupt, CorruptKind, Error, Result};
-use crate::format::{FIRST_FRAME, HeadSlot, IdentPage, Mark, PAGE, SEAL_FRAME_LEN, SegmentHeader};
+use crate::format::{FIRST_FRAME, HeadSlot, IdentPage, Mark, PAGE, SEAL_FRAME_LEN};
 use crate::paths::{Paths, io_error, is_no_space};
 use crate::pins::{Extent, Pin};
 use crate::recover::load_segment_at;
@@ -55,7 +55,7 @@ struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupReport {
-    /// The last batch in the copy.
+    /// The last batch in the copy, or the SEAL behind it.
     pub durable: Durable,
     /// Segments copied.
     pub segments: u64,
@@ -100,16 +100,17 @@ impl<V: Vfs> Wal<V> {
 }
 
 impl<V: Vfs> Backup<V> {
-    /// The last batch that a copy has.
+    /// The last batch that a copy has, or the SEAL behind it, which closed its segment.
     pub fn durable(&self) -> Durable {
         self.durable
     }
 
     /// Copies the log into `dest`, which is made if it is not there and must be empty: IDENT, and
     /// the segments up to the last durable batch, each read back and verified frame by frame.
-    /// Index files are left out, an open makes them. An ordinary open of the copy gives exactly
-    /// this log, and closed; it keeps the identity, so a copy takes the place of the log and never
-    /// stands beside it. A node that runs on a copy has forgotten what it acknowledged since, its
+    /// Index files are left out, an open makes them; so is a SEAL behind the last batch, since what
+    /// it leads to is not part of the copy. An ordinary open of the copy gives exactly this log,
+    /// and closed; it keeps the identity, so a copy takes the place of the log and never stands
+    /// beside it. A node that runs on a copy has forgotten what it acknowledged since, its
     /// votes included: it must not come back under its old name while others remember them.
     ///
     /// Everything is durable when this returns. After an error or a crash the directory does not
@@ -182,6 +183,7 @@ impl<W: Vfs> Copying<'_, W> {
             let expected = format!("{} bytes", cut.end);
             return Err(damaged(&source.path, CorruptKind::Length, source.file_len, expected));
         }
+        let cut = if is_newest { open_end(&source.file, &source.path, &part.extent)? } else { cut };
         let path = self.paths.segment(part.seq);
         let file = self.vfs.create_excl(&path).map_err(|e| fault("create", &path, e))?;
         copy_frames(&source.file, &source.path, &file, &path, cut.end)?;
@@ -194,38 +196,21 @@ impl<W: Vfs> Copying<'_, W> {
         let zeros = [0; PAGE as usize];
         let rest = cut.end.max(len.saturating_sub(PAGE));
         put(&zeros[..(len - rest) as usize], rest)?;
-        let next = sealed_by(&file, &path, &part.extent)?;
         put(&header.encode(), 0)?;
-        let clean = is_newest && next.is_none();
         let promise = Mark {
             mark_no: 1,
             durable_to: cut.end,
             batch_seq: cut.batch_seq,
             chain: cut.chain,
-            clean,
+            clean: is_newest,
             ..Mark::blank(header)
         };
         put(&promise.encode(1), PAGE)?;
         put(&Mark::blank(header).encode(2), 2 * PAGE)?;
         file.sync_data().map_err(|e| fault("sync", &path, e))?;
-        verify((&source.file, &source.path), (&file, &path), part)?;
-        if let Some((seq, salt)) = next.filter(|_| is_newest) {
-            self.unstarted(SegmentHeader { salt, seq, capacity: 4 * PAGE, ..header })?;
-        }
+        let extent = Extent { cut, ..part.extent };
+        verify((&source.file, &source.path), (&file, &path), part.seq, &extent)?;
         Ok(cut.end)
-    }
-
-    /// A segment with nothing in it: a closed one says that it must be there.
-    fn unstarted(&self, header: SegmentHeader) -> Result<()> {
-        let path = self.paths.segment(header.seq);
-        let file = self.vfs.create_excl(&path).map_err(|e| fault("create", &path, e))?;
-        let put =
-            |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(|e| fault("write", &path, e));
-        put(&header.encode(), 0)?;
-        put(&Mark::blank(header).encode(1), PAGE)?;
-        put(&Mark::blank(header).encode(2), 2 * PAGE)?;
-        put(&[0; PAGE as usize], header.capacity - PAGE)?;
-        file.sync_data().map_err(|e| fault("sync", &path, e))
     }
 
     /// Writes the identity, and that the newest segment must exist: this makes it a log.
@@ -283,14 +268,15 @@ fn copy_frames<F: VfsFile, G: VfsFile>(
 fn verify<F: VfsFile, G: VfsFile>(
     (source, source_path): (&F, &Path),
     (copy, path): (&G, &Path),
-    part: &Held,
+    seq: u64,
+    extent: &Extent,
 ) -> Result<()> {
     let id = |path: &Path| SegmentId {
         path: path.to_owned(),
-        seq: part.seq,
-        salt: part.extent.salt,
-        cut: part.extent.cut,
-        start_next: part.extent.start_next,
+        seq,
+        salt: extent.salt,
+        cut: extent.cut,
+        start_next: extent.start_next,
         life: Arc::default(),
     };
     let Err(e) = scan_to_cut(copy, &id(path), Check::Full) else { return Ok(()) };
@@ -298,16 +284,20 @@ fn verify<F: VfsFile, G: VfsFile>(
     Err(e)
 }
 
-/// The segment and salt that the last frame names, if that frame closes this one.
-fn sealed_by<F: VfsFile>(file: &F, path: &Path, e: &Extent) -> Result<Option<(u64, u32)>> {
-    let Cut { batch_seq, chain, end } = e.cut;
-    let mut scanner = Scanner::new(file, e.salt, end, Check::Full);
-    scanner.resume_at(end.saturating_sub(SEAL_FRAME_LEN).max(FIRST_FRAME));
-    let step = scanner.step().map_err(|e| fault("read", path, e))?;
+/// Where the copy of the newest segment ends: at the cut, or in front of a SEAL there. The segment
+/// that a SEAL names holds nothing durable yet, and without SEAL nobody asks for it.
+fn open_end<F: VfsFile>(file: &F, path: &Path, e: &Extent) -> Result<Cut> {
+    let mut scanner = Scanner::new(file, e.salt, e.cut.end, Check::Full);
+    scanner.resume_at(e.cut.end.saturating_sub(SEAL_FRAME_LEN).max(FIRST_FRAME));
+    let step = scanner.step().map_err(|err| io_error("read", path, None, err))?;
     let last = scanner.frame();
     let is_last = step == Step::Frame
-        && (last.header.batch_seq, last.header.header_crc) == (batch_seq, chain);
-    Ok(if is_last { last.seal() } else { None })
+        && (last.header.batch_seq, last.header.header_crc) == (e.cut.batch_seq, e.cut.chain);
+    if !is_last || last.seal().is_none() {
+        return Ok(e.cut);
+    }
+    let (batch_seq, chain) = (e.cut.batch_seq.saturating_sub(1), last.header.chain);
+    Ok(Cut { batch_seq, chain, end: last.offset })
 }
 
 fn damaged(path: &Path, kind: CorruptKind, offset: u64, expected: String) -> Error {
