@@ -8,6 +8,7 @@
 mod ledger;
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -37,10 +38,19 @@ pub(crate) struct Survey<V: Vfs> {
     problems: Vec<Corrupt>,
     /// Problems beyond those kept.
     uncounted: u64,
-    /// Numbers of files that are not what they should be.
-    unusable: Vec<u64>,
+    /// Files that are not what they should be; told of where the log needs them.
+    unusable: BTreeMap<u64, Fault>,
     /// Whether one term has one vote.
     votes: VoteRule,
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+struct Fault {
+    kind: CorruptKind,
+    path: PathBuf,
+    /// Expected and found.
+    what: [String; 2],
 }
 
 /// A segment of the walk and where its successor cut it, if that is known.
@@ -66,7 +76,7 @@ pub(crate) fn survey<V: Vfs>(
         ledger: Ledger::new(),
         problems: Vec::new(),
         uncounted: 0,
-        unusable: Vec::new(),
+        unusable: BTreeMap::new(),
         votes,
     };
     for &seq in &names.segments {
@@ -111,13 +121,24 @@ impl<V: Vfs> Survey<V> {
         };
         match fault {
             Some((kind, what)) => {
-                self.unusable.push(f.seq);
-                self.problem(kind, f.path, 0, what);
+                self.unusable.insert(f.seq, Fault { kind, path: f.path, what });
             }
             None => {
                 self.segments.insert(f.seq, f);
             }
         }
+    }
+
+    /// Complains of the files with these numbers that are not what they should be; says whether
+    /// there are any.
+    fn complain_of_unusable(&mut self, numbers: impl RangeBounds<u64>) -> bool {
+        let numbers: Vec<u64> = self.unusable.range(numbers).map(|(&seq, _)| seq).collect();
+        for seq in &numbers {
+            if let Some(Fault { kind, path, what }) = self.unusable.remove(seq) {
+                self.problem(kind, path, 0, what);
+            }
+        }
+        !numbers.is_empty()
     }
 
     /// The segments of the log, oldest first, as far as Base records tell; where one is missing
@@ -134,11 +155,12 @@ impl<V: Vfs> Survey<V> {
                 continue;
             };
             let (base, its_floor) = first_batch(&info.open(&self.vfs)?)?;
-            if its_floor > seq {
+            // Recovery reads the floors of the newest one alone.
+            if its_floor > seq && legs.is_empty() {
                 let what = [format!("a floor of at most {seq}"), format!("floor {its_floor}")];
                 let path = info.path.clone();
                 self.problem(CorruptKind::Rule, path, FIRST_FRAME, what);
-            } else {
+            } else if its_floor <= seq {
                 floor = floor.max(its_floor);
             }
             legs.push(Leg { seq, cut });
@@ -156,9 +178,12 @@ impl<V: Vfs> Survey<V> {
         Ok(legs)
     }
 
-    fn older(&self, than: u64, floor: u64) -> Option<u64> {
+    /// The next older file, where nothing says which one it was.
+    fn older(&mut self, than: u64, floor: u64) -> Option<u64> {
         let mut range = self.segments.range(floor.min(than)..than);
-        range.next_back().map(|(&seq, _)| seq)
+        let older = range.next_back().map(|(&seq, _)| seq);
+        self.complain_of_unusable(older.unwrap_or(floor).min(than)..than);
+        older
     }
 
     /// The newest segment in which anything was written, and a complaint about each file that HEAD
@@ -186,9 +211,7 @@ impl<V: Vfs> Survey<V> {
                 self.ledger.open_end = true;
             }
         }
-        if self.unusable.iter().any(|&seq| seq > h_seq) {
-            self.ledger.open_end = true;
-        }
+        self.ledger.open_end |= self.complain_of_unusable(h_seq.saturating_add(1)..);
         // If what HEAD names is gone, the newest that is left may have been cut behind its end.
         if head.start_seq <= h_seq || self.segments.contains_key(&head.start_seq) {
             self.complain_of_short(h_seq);
@@ -199,6 +222,7 @@ impl<V: Vfs> Survey<V> {
     /// A segment that should be there is not, or is another one; said once.
     fn missing(&mut self, paths: &Paths, seq: u64, expected: &str) {
         let path = paths.segment(seq);
+        self.complain_of_unusable(seq..=seq);
         if let Some(at) = self.problems.iter().position(|p| p.path == path) {
             self.ledger.problem = at;
         } else if self.segments.contains_key(&seq) {

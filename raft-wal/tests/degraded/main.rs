@@ -244,6 +244,21 @@ fn a_bad_header_of_a_segment_is_repaired_from_its_copies_and_noted() {
 }
 
 #[test]
+fn a_file_that_the_log_let_go_of_may_be_anything() {
+    let (log, _, third) = three_segments();
+    let mut wal = log.open().unwrap();
+    wal.append(&Batch::of_hard_state(state(2, 1, third + 3))).unwrap();
+    wal.compact_to(third + 1).unwrap();
+    wal.step_gc().unwrap();
+    wal.close().unwrap();
+    assert!(log.disk.read_file(segment(1)).is_none(), "it was removed");
+    log.disk.write_file(segment(1), b"of a crash in its removal");
+    let next = log.open().unwrap().next_index();
+    let g = log.degraded();
+    assert_eq!((g.next_index(), g.lost(), g.problems()), (next, &[][..], &[][..]));
+}
+
+#[test]
 fn a_segment_without_any_header_is_lost_as_a_whole() {
     let (log, _, third) = three_segments();
     let forget = |log: &AtRest, seq| log.disk.mutate(segment(seq), |b| b[..12_288].fill(0));
