@@ -48,11 +48,11 @@ fn log_dir<V: Vfs>(vfs: &V, path: &Path) -> Option<PathBuf> {
     [Some(path), parent()].into_iter().flatten().find(|dir| has(dir)).map(Path::to_path_buf)
 }
 
-/// The segments in a directory, in order.
+/// The segments in a directory, in order. Number 0 is never given, and left alone as by recovery.
 fn segments_in<V: Vfs>(vfs: &V, dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let names = vfs.list(dir);
     let names = names.map_err(|e| Failure::Io(format!("cannot list {}: {e}", dir.display())))?;
-    Ok(names.iter().map(|e| dir.join(&e.name)).filter(|p| is_segment(p)).collect())
+    Ok(names.iter().map(|e| dir.join(&e.name)).filter(|p| segment_seq(p) > Some(0)).collect())
 }
 
 /// How a log is opened for looking.
