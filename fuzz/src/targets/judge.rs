@@ -209,7 +209,7 @@ fn degraded(
 
 /// A log without fault, read as if it were damaged.
 fn undamaged(log: &Degraded<SimVfs>, model: &Model) {
-    assert!(log.lost().is_empty(), "{:?}", log.problems());
+    assert!(log.lost().is_empty() && log.problems().is_empty(), "{:?}", log.problems());
     let (first, next) = (log.first_index(), log.next_index());
     // Of a log that never held anything the first index is the options' affair.
     let unbegun = next == 0 && model.entries.is_empty();
@@ -229,7 +229,7 @@ fn damaged(log: &Degraded<SimVfs>) {
     };
     for lost in log.lost() {
         let last = lost.last.unwrap_or(lost.first);
-        assert!(lost.first <= last, "{lost} of [{first}, {next})");
+        assert!(first <= lost.first && lost.first <= last, "{lost} of [{first}, {next})");
         assert!(lost.last.is_none_or(|last| last < next), "{lost} of [{first}, {next})");
     }
     for index in (first..next).take(4096).chain([0, next.saturating_sub(1), next, u64::MAX]) {
@@ -241,7 +241,8 @@ fn damaged(log: &Degraded<SimVfs>) {
                 assert!(entries.is_empty() || (within && !is_lost(index)), "{index} is there");
             }
             Err(Error::Corrupt(c)) => assert!(is_lost(index), "{index} is not lost: {c}"),
-            Err(Error::Compacted { .. } | Error::Unavailable { .. }) => {}
+            Err(Error::Compacted { .. }) => assert!(index < first, "{index} is compacted"),
+            Err(Error::Unavailable { .. }) => assert!(!within, "{index} is neither there nor lost"),
             Err(e) => panic!("entry {index}: {e}"),
         }
     }

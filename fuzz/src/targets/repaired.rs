@@ -34,8 +34,8 @@ pub(super) fn check(whole: &SimVfs, options: &Options, model: Option<&Model>) {
         let again = plan_repair(disk.clone(), DIR, options).expect("as before");
         again.policy(RepairPolicy::AcceptLostVote)
     };
-    if plan.execute().is_err() {
-        return;
+    if let Err(e) = plan.execute() {
+        panic!("a sound disk, and yet a repair fails: {e}\n{said}");
     }
     assert!(needed || disk.fingerprint() == before, "nothing to repair, and yet a change");
     all_there(whole, &disk);

@@ -312,6 +312,8 @@ impl Run {
         }
         let (wal, report) = open(&to, &self.options).expect("a copy on a sound disk");
         assert!(report.discarded.is_none() && report.carried == 0, "a copy: {report}");
+        let usual = if held.durable().batch_seq == 0 { Tail::Empty } else { Tail::Clean };
+        assert!(report.tail == usual && report.certain, "a copy is closed: {report}");
         let got = read_all(&wal).expect("just copied");
         assert!(issued.states[issued.acked..].contains(&got), "no state of that time: {got:?}");
         let durable = held.durable();
