@@ -1,6 +1,7 @@
 //! The Raft consensus state machine of etcd, without I/O, clock or threads.
 
 pub mod confchange;
+pub mod describe;
 pub mod ids;
 mod inflights;
 mod message;
