@@ -130,6 +130,11 @@ impl<T> IdMap<T> {
         self.0.iter().map(|(id, _)| *id)
     }
 
+    /// The id at a position, in ascending order.
+    pub fn id_at(&self, at: usize) -> Option<u64> {
+        self.0.get(at).map(|(id, _)| *id)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

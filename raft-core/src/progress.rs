@@ -78,6 +78,16 @@ impl Progress {
         self.inflights.reset();
     }
 
+    /// Forgets what an earlier role or term has taught, but not whether it is a learner.
+    pub(crate) fn restart(&mut self, matched: u64, next: u64) {
+        self.reset_state(ProgressState::Probe);
+        self.matched = matched;
+        self.next = next.max(matched + 1);
+        self.sent_commit = 0;
+        self.recent_active = false;
+        self.pending_request_snapshot = 0;
+    }
+
     /// Probes from behind what is known to match; after a snapshot, from behind that.
     pub(crate) fn become_probe(&mut self) {
         // Outside of the state for it, the pending snapshot is 0.

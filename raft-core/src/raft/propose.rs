@@ -1,0 +1,77 @@
+//! Proposals: entries that the leader appends, and others forward to it.
+
+use super::{NONE, Raft, Role};
+use crate::error::{DropReason, Result};
+use crate::log::payload_size;
+use crate::message::{Entry, Message, MessageType};
+use crate::storage::Storage;
+
+impl<S: Storage> Raft<S> {
+    pub(super) fn handle_proposal(&mut self, m: Message) -> Result<()> {
+        if m.entries.is_empty() {
+            return Err(DropReason::Empty.into());
+        }
+        match self.role {
+            Role::Leader => self.propose(m.entries),
+            Role::Follower if self.leader != NONE => self.forward(m),
+            _ => Err(DropReason::NoLeader.into()),
+        }
+    }
+
+    fn forward(&mut self, mut m: Message) -> Result<()> {
+        if self.config.disable_proposal_forwarding {
+            return Err(DropReason::NotForwarded.into());
+        }
+        m.to = self.leader;
+        self.send(MessageType::Propose, m);
+        Ok(())
+    }
+
+    fn propose(&mut self, mut entries: Vec<Entry>) -> Result<()> {
+        if !self.tracker.progress.contains(self.id()) {
+            return Err(DropReason::NotMember.into());
+        }
+        if self.lead_transferee != NONE {
+            return Err(DropReason::Transferring.into());
+        }
+        if self.log.last_index() >= u64::MAX - 2 - entries.len() as u64 {
+            return Err(DropReason::LogFull.into());
+        }
+        let pending = self.judge_conf_changes(&mut entries)?;
+        let bytes = payload_size(&entries);
+        if !self.has_room_for(bytes) {
+            return Err(DropReason::TooMuchUncommitted.into());
+        }
+        // Nothing has changed up to here; from here on nothing fails.
+        self.pending_conf_index = pending.unwrap_or(self.pending_conf_index);
+        self.append_entries(entries, bytes);
+        self.broadcast_append();
+        Ok(())
+    }
+
+    /// Whether so many bytes of payload may be added. A first proposal always may, and so may empty
+    /// ones: those the leader itself must be able to make.
+    fn has_room_for(&self, bytes: u64) -> bool {
+        let (max, now) = (self.config.max_uncommitted_size, self.uncommitted_size);
+        max == 0 || bytes == 0 || now == 0 || now.saturating_add(bytes) <= max
+    }
+
+    /// The entry with which a leader begins its term.
+    pub(super) fn append_empty_entry(&mut self) {
+        self.append_entries(vec![Entry::default()], 0);
+    }
+
+    fn append_entries(&mut self, mut entries: Vec<Entry>, bytes: u64) {
+        let before = self.log.last_index();
+        for (entry, index) in entries.iter_mut().zip(before + 1..) {
+            entry.term = self.term;
+            entry.index = index;
+        }
+        self.uncommitted_size = self.uncommitted_size.saturating_add(bytes);
+        let before = Some(self.log.last_term());
+        self.log.append(entries, before);
+        // The leader counts itself once the entries are durable here, as it counts the others.
+        let (to, index) = (self.id(), self.log.last_index());
+        self.send(MessageType::AppendResponse, Message { to, index, ..Message::default() });
+    }
+}
