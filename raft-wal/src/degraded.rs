@@ -6,10 +6,11 @@ use bytes::Bytes;
 use raft_vfs::Vfs;
 
 use crate::dir;
-use crate::error::{Corrupt, LostRange, Result};
+use crate::error::{Corrupt, Error, LostRange, Result};
 use crate::format::IdentPage;
-use crate::options::Options;
+use crate::options::{Options, Verify};
 use crate::paths::Paths;
+use crate::recover::{Recovery, recover};
 use crate::report::RecoveryReport;
 use crate::survey::{Survey, survey};
 use crate::types::{Entry, HardState, SnapshotMark};
@@ -30,8 +31,8 @@ pub struct Degraded<V: Vfs> {
 }
 
 impl<V: Vfs> Wal<V> {
-    /// Opens a log that [`Wal::open`] refuses as corrupt, and names what is lost. Reads every
-    /// byte; holds 4 bytes an entry in memory.
+    /// Opens a log that [`Wal::open`] refuses as corrupt, and names what is lost. Reads every byte,
+    /// twice where nothing seems wrong; holds 4 bytes an entry in memory.
     ///
     /// # Errors
     /// [`crate::Error::Locked`], [`crate::Error::NoLog`], [`crate::Error::IdentMissing`],
@@ -39,7 +40,7 @@ impl<V: Vfs> Wal<V> {
     /// [`crate::Error::Corrupt`] only if not even the identity is readable.
     #[expect(clippy::needless_pass_by_value, reason = "as in `Wal::open`")]
     pub fn open_degraded(vfs: V, dir: impl AsRef<Path>, options: &Options) -> Result<Degraded<V>> {
-        let options = options.validated()?.create(false);
+        let options = options.validated()?.create(false).verify(Verify::Full);
         let paths = Paths::new(dir.as_ref());
         let lock = dir::lock(&vfs, &paths, &options)?;
         let mut report = RecoveryReport::new();
@@ -47,7 +48,15 @@ impl<V: Vfs> Wal<V> {
         let names = dir::list(&vfs, &paths, &mut report)?;
         let ident = ident.ok_or_else(|| dir::no_ident(&paths, &names))?;
         dir::check_identity(&paths, &ident.page, &options)?;
-        let survey = survey(&vfs, &paths, &ident, &names, options.vote_rule)?;
+        let mut survey = survey(&vfs, &paths, &ident, &names, options.vote_rule)?;
+        if survey.problems().is_empty() {
+            let (vfs, paths, ident, names) = (&vfs, &paths, &ident, &names);
+            let (options, report) = (&options, &mut report);
+            let r = Recovery { vfs, paths, options, ident, names, report, live: false };
+            if let Err(Error::Corrupt(c)) = recover(r) {
+                survey.take_over(&c);
+            }
+        }
         let lost = survey.lost_ranges();
         Ok(Degraded { survey, lost, ident: ident.page, _lock: lock })
     }

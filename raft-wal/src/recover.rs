@@ -389,9 +389,9 @@ fn judge_marks<'s, V: Vfs>(
     young: impl Iterator<Item = &'s SegmentInfo>,
     hs: &mut HardState,
 ) -> Result<()> {
-    let own = newest.and_then(|n| Some((&n.segment.path, n.segment.newest_mark()?, n.stop.offset)));
-    let young = young.filter_map(|s| Some((&s.path, s.newest_mark()?, 0)));
-    for (path, mark, p) in own.into_iter().chain(young) {
+    let own = newest.map(|n| (&n.segment.info, n.stop.offset));
+    for (s, p) in own.into_iter().chain(young.map(|s| (s, 0))) {
+        let Some(mark) = s.newest_mark() else { continue };
         if mark.state_off == 0 {
             continue;
         }
@@ -403,8 +403,8 @@ fn judge_marks<'s, V: Vfs>(
         if conflict || (newer && mark.state_off < p && !planted(Bug::LostStateAccepted)) {
             return Err(Corrupt {
                 kind: CorruptKind::State,
-                path: path.clone(),
-                offset: mark.state_off,
+                path: s.path.clone(),
+                offset: mark.state_off.min(s.len),
                 batch_seq: 0,
                 expected: format!("term {term} vote {vote}, as a mark page repeats it, or newer"),
                 found: format!("term {} vote {}", hs.term, hs.vote),

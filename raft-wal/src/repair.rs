@@ -205,7 +205,8 @@ impl<V: Vfs> RepairPlan<V> {
     /// Decides where the log is cut.
     fn cut(&mut self, refused: Corrupt) -> Result<()> {
         let (vfs, paths, options) = (&self.vfs, &self.paths, &self.options);
-        let survey = survey(vfs, paths, &self.ident, &self.names, options.vote_rule)?;
+        let mut survey = survey(vfs, paths, &self.ident, &self.names, options.vote_rule)?;
+        survey.take_over(&refused);
         let site = Site::look(vfs, paths, options, &self.ident, &self.names, &survey)?;
         let kept = site.keep()?;
         number_above(paths, kept.highest)?;

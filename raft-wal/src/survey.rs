@@ -341,6 +341,15 @@ impl<V: Vfs> Survey<V> {
         }
     }
 
+    /// Takes over why recovery refuses the log, where the survey came upon nothing: recovery holds
+    /// more against each other than is asked here, and what it refuses is not sound.
+    pub(crate) fn take_over(&mut self, refused: &Corrupt) {
+        if self.problems.is_empty() {
+            self.problems.push(refused.clone());
+            self.ledger.doubt(refused.kind != CorruptKind::State);
+        }
+    }
+
     /// Everything that is wrong.
     pub(crate) fn problems(&self) -> &[Corrupt] {
         &self.problems
@@ -444,8 +453,7 @@ fn has_frames<F: VfsFile>(f: &SegmentFile<F>) -> Result<bool> {
     // A frame behind a bad first one counts if it promises that the first was durable.
     match first.map_err(|e| io_error("read", &f.path, Some(FIRST_FRAME), e))? {
         Some(FIRST_FRAME) if !is_strange(&f.info, scanner.frame()) => Ok(true),
-        Some(_) => Ok(promised_end(f)? > FIRST_FRAME),
-        None => Ok(false),
+        _ => Ok(promised_end(f)? > FIRST_FRAME),
     }
 }
 

@@ -69,7 +69,8 @@ pub fn verify<V: Vfs>(vfs: V, dir: impl AsRef<Path>, options: &Options) -> Resul
     if let Ok(Some(ident)) = dir::read_ident(&vfs, &paths, &mut report) {
         let names = dir::list(&vfs, &paths, &mut report)?;
         // What keeps the survey from its end is no word against the damage that is proven.
-        if let Ok(all) = survey(&vfs, &paths, &ident, &names, options.vote_rule) {
+        if let Ok(mut all) = survey(&vfs, &paths, &ident, &names, options.vote_rule) {
+            all.take_over(&first);
             lost = all.lost_ranges();
             let other = |p: &Corrupt| (&p.path, p.offset) != (&first.path, first.offset);
             problems.extend(all.problems().iter().filter(|p| other(p)).cloned());

@@ -200,6 +200,8 @@ fn degraded(
         }
     };
     let _ = (log.hard_state(), log.snapshot(), log.metadata(), log.blobs().count());
+    let refused = verified.as_ref().is_ok_and(|v| v.status == Status::Corrupt);
+    assert!(!refused || !log.problems().is_empty(), "{verified:?}, and no problem");
     let intact = verified.as_ref().is_ok_and(|v| v.status == Status::Intact);
     match model {
         Some(model) if intact => undamaged(&log, model),

@@ -256,6 +256,14 @@ impl Ledger {
         }
     }
 
+    /// Something is wrong that no batch could be blamed for: with `entries`, what is not committed
+    /// may be lost, and in any case a vote may be.
+    pub(super) fn doubt(&mut self, entries: bool) {
+        self.open_end |= entries;
+        self.hard_state_certain = false;
+        self.close();
+    }
+
     fn lost(&mut self, lo: u64, hi: u64) {
         if lo < hi {
             self.blocks.push(Block::Lost { lo, hi, problem: self.problem });

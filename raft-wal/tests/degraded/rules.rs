@@ -180,7 +180,13 @@ fn a_segment_whose_base_has_another_term_of_the_last_entry_breaks_a_rule() {
     craft(&log.disk, 2, 0, |f| put(f, DATA + 56, 2));
     let refused = refusal(&log);
     assert_eq!((refused.kind, &refused.path), (CorruptKind::Rule, &segment(2)), "{refused}");
-    assert_eq!(log.verify().status, Status::Corrupt);
+    let v = log.verify();
+    assert_eq!(v.status, Status::Corrupt);
+    // No batch is to blame, and yet the log is not called sound.
+    let g = log.degraded();
+    assert_eq!(g.problems(), [refused]);
+    assert_eq!((g.lost(), g.lost().first()), (&v.lost[..], Some(&lost_from(1))));
+    assert!(!g.hard_state_is_certain());
 }
 
 #[test]
