@@ -7,7 +7,7 @@ use crate::message::{
     HardState, Message, MessageType, Snapshot,
 };
 use crate::progress::ProgressStatus;
-use crate::{LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD};
+use crate::{LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ReadState, Ready, SoftState};
 use prost::Message as _;
 use std::fmt::Write as _;
 
@@ -202,6 +202,50 @@ fn push_message(out: &mut String, indent: &str, message: &Message, payload: Payl
         }
         push!(out, "\n{indent}]");
     }
+}
+
+/// `Lead:1 State:StateLeader`.
+pub fn describe_soft_state(state: &SoftState) -> String {
+    format!("Lead:{} State:{}", state.leader, state.role)
+}
+
+/// All that is in it, a part after the other; `<empty Ready>` for one that asks for nothing.
+pub fn describe_ready(ready: &Ready, payload: Payload<'_>) -> String {
+    let mut out = String::new();
+    if let Some(state) = &ready.soft_state {
+        push!(out, "{}\n", describe_soft_state(state));
+    }
+    if let Some(state) = ready.hard_state.filter(|state| *state != HardState::default()) {
+        push!(out, "HardState {}\n", describe_hard_state(&state));
+    }
+    if !ready.read_states.is_empty() {
+        let state = |state: &ReadState| {
+            let context: Vec<String> = state.context.iter().map(u8::to_string).collect();
+            format!("{{{} [{}]}}", state.index, context.join(" "))
+        };
+        let states: Vec<String> = ready.read_states.iter().map(state).collect();
+        push!(out, "ReadStates [{}]\n", states.join(" "));
+    }
+    if !ready.entries.is_empty() {
+        push!(out, "Entries:\n{}", describe_entries(&ready.entries, payload));
+    }
+    if let Some(snapshot) = ready.snapshot.as_ref().filter(|snapshot| !snapshot.is_empty()) {
+        push!(out, "Snapshot {}\n", describe_snapshot(snapshot));
+    }
+    if !ready.committed_entries.is_empty() {
+        let entries = describe_entries(&ready.committed_entries, payload);
+        push!(out, "CommittedEntries:\n{entries}");
+    }
+    if !ready.messages.is_empty() {
+        out.push_str("Messages:\n");
+        for message in &ready.messages {
+            push!(out, "{}\n", describe_message(message, payload));
+        }
+    }
+    if out.is_empty() {
+        return "<empty Ready>".to_owned();
+    }
+    format!("Ready MustSync={}:\n{out}", ready.must_sync)
 }
 
 /// A line for each member: `1: StateReplicate match=4 next=5`.
