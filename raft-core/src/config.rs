@@ -26,6 +26,7 @@ pub struct DamagedRange {
 
 /// What a node is told when it is made. [`Config::default`] gives every knob but the id.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent knobs, each switched by itself")]
 pub struct Config {
     /// Who the node is: not 0, nor one of the storage threads' ids.
     pub id: u64,

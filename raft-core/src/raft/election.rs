@@ -78,7 +78,7 @@ impl<S: Storage> Raft<S> {
                 Message { to, term, ..Message::default() }
             } else {
                 let (context, priority) = (context.clone(), self.config.priority);
-                Message { to, term, index, log_term, context, priority, ..Message::default() }
+                Message { to, term, log_term, index, context, priority, ..Message::default() }
             };
             self.send(if to == self.id() { response } else { request }, message);
         }

@@ -78,7 +78,7 @@ impl<S: Storage> Raft<S> {
         if self.config.batch_append && self.lengthen_append(to, index, &entries) {
             return;
         }
-        let append = Message { to, index, log_term, entries, commit, ..Message::default() };
+        let append = Message { to, log_term, index, entries, commit, ..Message::default() };
         self.send(MessageType::Append, append);
     }
 
@@ -188,7 +188,8 @@ impl<S: Storage> Raft<S> {
         let Some(progress) = self.tracker.progress.get_mut(from) else { return };
         let news = progress.maybe_update(index);
         // A probe that brings no news still tells that the logs match.
-        if !news && !(progress.matched == index && progress.state == ProgressState::Probe) {
+        let confirms = progress.matched == index && progress.state == ProgressState::Probe;
+        if !(news || confirms) {
             return;
         }
         match progress.state {

@@ -215,11 +215,11 @@ impl<S: Storage> Raft<S> {
                 let pre = self.config.pre_vote;
                 self.hup(if pre { Campaign::PreElection } else { Campaign::Election }, blocked);
             }
-            (MessageType::TimeoutNow, Examined::Campaign { blocked }) => {
-                // Candidates campaign already.
-                if self.role == Role::Follower {
-                    self.hup(Campaign::Transfer, blocked);
-                }
+            // Candidates campaign already.
+            (MessageType::TimeoutNow, Examined::Campaign { blocked })
+                if self.role == Role::Follower =>
+            {
+                self.hup(Campaign::Transfer, blocked);
             }
             (MessageType::Vote | MessageType::PreVote, _) => self.answer_candidate(kind, &m),
             (MessageType::VoteResponse, _) if self.role == Role::Candidate => {

@@ -9,7 +9,10 @@ impl<S: Storage> Raft<S> {
     /// One tick. Errors of the storage are kept for the next [`crate::RawNode::ready`].
     pub(crate) fn tick(&mut self) -> Result<()> {
         match self.role {
-            Role::Leader => self.tick_leader(),
+            Role::Leader => {
+                self.tick_leader();
+                Ok(())
+            }
             _ => self.tick_election(),
         }
     }
@@ -26,7 +29,7 @@ impl<S: Storage> Raft<S> {
         Ok(())
     }
 
-    fn tick_leader(&mut self) -> Result<()> {
+    fn tick_leader(&mut self) {
         self.heartbeat_elapsed = self.heartbeat_elapsed.saturating_add(1);
         self.election_elapsed = self.election_elapsed.saturating_add(1);
         if self.election_elapsed >= self.config.election_tick {
@@ -43,6 +46,5 @@ impl<S: Storage> Raft<S> {
             self.heartbeat_elapsed = 0;
             self.broadcast_heartbeat();
         }
-        Ok(())
     }
 }
