@@ -151,9 +151,8 @@ impl<'a> Changer<'a> {
 /// If no changes could have: a learner that is a voter too, joint without voters, an id twice.
 pub fn restore(tracker: &Tracker, last_index: u64, stored: &ConfState) -> Next {
     let mut tracker = tracker.clone();
-    let single = |change_type: ConfChangeType| {
-        move |id: &u64| ConfChangeSingle { change_type: change_type.into(), node_id: *id }
-    };
+    let single =
+        |change_type: ConfChangeType| move |id: &u64| ConfChangeSingle::new(change_type, *id);
     let add = single(ConfChangeType::AddNode);
     let add_learner = single(ConfChangeType::AddLearnerNode);
     let incoming = stored.voters.iter().map(add);
@@ -204,12 +203,15 @@ impl Draft<'_> {
             if id >= LOCAL_APPLY_THREAD {
                 return Err(ConfChangeError::ReservedId(id));
             }
-            match ConfChangeType::try_from(change.change_type) {
-                Ok(ConfChangeType::AddNode) => self.make_voter(id),
-                Ok(ConfChangeType::AddLearnerNode) => self.make_learner(id),
-                Ok(ConfChangeType::RemoveNode) => self.remove(id),
-                Ok(ConfChangeType::UpdateNode) => {}
-                Err(_) => return Err(ConfChangeError::UnknownType(change.change_type)),
+            match change.kind() {
+                Some(ConfChangeType::AddNode) => self.make_voter(id),
+                Some(ConfChangeType::AddLearnerNode) => self.make_learner(id),
+                Some(ConfChangeType::RemoveNode) => self.remove(id),
+                Some(ConfChangeType::UpdateNode) => {}
+                None => {
+                    let number = change.change_type.unwrap_or(0);
+                    return Err(ConfChangeError::UnknownType(number));
+                }
             }
         }
         if self.config.voters.incoming.is_empty() {

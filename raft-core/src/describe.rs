@@ -111,12 +111,12 @@ pub fn describe_snapshot(snapshot: &Snapshot) -> String {
 /// `v1 l2 r3 u4`: voter, learner, removed, updated.
 pub fn describe_conf_change(changes: &[ConfChangeSingle]) -> String {
     let token = |change: &ConfChangeSingle| {
-        let kind = match ConfChangeType::try_from(change.change_type) {
-            Ok(ConfChangeType::AddNode) => "v",
-            Ok(ConfChangeType::AddLearnerNode) => "l",
-            Ok(ConfChangeType::RemoveNode) => "r",
-            Ok(ConfChangeType::UpdateNode) => "u",
-            Err(_) => "unknown",
+        let kind = match change.kind() {
+            Some(ConfChangeType::AddNode) => "v",
+            Some(ConfChangeType::AddLearnerNode) => "l",
+            Some(ConfChangeType::RemoveNode) => "r",
+            Some(ConfChangeType::UpdateNode) => "u",
+            None => "unknown",
         };
         format!("{kind}{}", change.node_id)
     };
@@ -324,14 +324,14 @@ mod tests {
         assert_eq!(line(EntryType::Normal, b""), r#"2/7 EntryNormal """#);
         assert_eq!(line(EntryType::ConfChangeV2, b""), "2/7 EntryConfChangeV2");
         assert!(line(EntryType::ConfChangeV2, b"\x12").len() > "2/7 EntryConfChangeV2 ".len());
-        let single = |change_type, node_id| ConfChangeSingle { change_type, node_id };
+        let single = |n, node_id| ConfChangeSingle { change_type: Some(n), node_id };
         let changes = vec![single(0, 1), single(3, 2), single(1, 3), single(2, 4), single(9, 5)];
         let change = ConfChangeV2 { changes, ..ConfChangeV2::default() };
         assert_eq!(
             line(EntryType::ConfChangeV2, &change.encode_to_vec()),
             "2/7 EntryConfChangeV2 v1 l2 r3 u4 unknown5"
         );
-        let change = ConfChange { change_type: 1, node_id: 3, ..ConfChange::default() };
+        let change = ConfChange::new(ConfChangeType::RemoveNode, 3);
         assert_eq!(line(EntryType::ConfChange, &change.encode_to_vec()), "2/7 EntryConfChange r3");
     }
 

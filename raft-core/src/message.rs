@@ -302,9 +302,9 @@ pub struct ConfChange {
     /// For the application.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// A [`ConfChangeType`].
-    #[prost(enumeration = "ConfChangeType", tag = "2")]
-    pub change_type: i32,
+    /// A [`ConfChangeType`]; absent means the first. Presence counts in the encoded size.
+    #[prost(enumeration = "ConfChangeType", optional, tag = "2")]
+    pub change_type: Option<i32>,
     /// Whom it concerns.
     #[prost(uint64, tag = "3")]
     pub node_id: u64,
@@ -316,9 +316,9 @@ pub struct ConfChange {
 /// One of the changes of a [`ConfChangeV2`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct ConfChangeSingle {
-    /// A [`ConfChangeType`].
-    #[prost(enumeration = "ConfChangeType", tag = "1")]
-    pub change_type: i32,
+    /// A [`ConfChangeType`]; absent means the first. Presence counts in the encoded size.
+    #[prost(enumeration = "ConfChangeType", optional, tag = "1")]
+    pub change_type: Option<i32>,
     /// Whom it concerns.
     #[prost(uint64, tag = "2")]
     pub node_id: u64,
@@ -340,9 +340,9 @@ pub enum ConfChangeTransition {
 /// section 4.3).
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct ConfChangeV2 {
-    /// A [`ConfChangeTransition`].
-    #[prost(enumeration = "ConfChangeTransition", tag = "1")]
-    pub transition: i32,
+    /// A [`ConfChangeTransition`]; absent means the first. Presence counts in the encoded size.
+    #[prost(enumeration = "ConfChangeTransition", optional, tag = "1")]
+    pub transition: Option<i32>,
     /// The changes; none leaves a joint configuration.
     #[prost(message, repeated, tag = "2")]
     pub changes: Vec<ConfChangeSingle>,
@@ -351,7 +351,38 @@ pub struct ConfChangeV2 {
     pub context: Bytes,
 }
 
+impl ConfChange {
+    /// The change `change_type` of `node_id`, with nothing for the application.
+    pub fn new(change_type: ConfChangeType, node_id: u64) -> Self {
+        Self { change_type: Some(change_type as i32), node_id, ..Self::default() }
+    }
+}
+
+impl ConfChangeSingle {
+    /// The change `change_type` of `node_id`.
+    pub fn new(change_type: ConfChangeType, node_id: u64) -> Self {
+        Self { change_type: Some(change_type as i32), node_id }
+    }
+
+    /// The type, or `None` for a number that is not known.
+    pub fn kind(&self) -> Option<ConfChangeType> {
+        self.change_type.map_or(Some(ConfChangeType::AddNode), |n| n.try_into().ok())
+    }
+}
+
 impl ConfChangeV2 {
+    /// Several changes, with nothing for the application. None at all, with
+    /// [`ConfChangeTransition::Auto`], leaves a joint configuration.
+    pub fn new(transition: ConfChangeTransition, changes: Vec<ConfChangeSingle>) -> Self {
+        Self { transition: Some(transition as i32), changes, ..Self::default() }
+    }
+
+    /// Whether transition and types are known.
+    pub fn is_known(&self) -> bool {
+        let transition = self.transition.is_none_or(ConfChangeTransition::is_valid);
+        transition && self.changes.iter().all(|c| c.kind().is_some())
+    }
+
     /// Whether it goes through a joint configuration, and if so whether that is left by the leader
     /// itself.
     pub fn enters_joint(&self) -> Option<bool> {
@@ -364,13 +395,13 @@ impl ConfChangeV2 {
 
     /// Whether it leaves a joint configuration: there is nothing in it but perhaps a context.
     pub fn leaves_joint(&self) -> bool {
-        self.transition == 0 && self.changes.is_empty()
+        self.transition.unwrap_or(0) == 0 && self.changes.is_empty()
     }
 }
 
 impl From<ConfChange> for ConfChangeV2 {
     fn from(change: ConfChange) -> Self {
         let single = ConfChangeSingle { change_type: change.change_type, node_id: change.node_id };
-        Self { transition: 0, changes: vec![single], context: change.context }
+        Self { transition: None, changes: vec![single], context: change.context }
     }
 }

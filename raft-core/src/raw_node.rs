@@ -94,10 +94,6 @@ impl<S: Storage> RawNode<S> {
         if self.raft.log.last_index() != 0 || self.raft.term != 0 {
             return Err(Error::Refused("only a node with nothing in its storage is bootstrapped"));
         }
-        let add = |peer: &Peer| ConfChangeSingle {
-            change_type: ConfChangeType::AddNode as i32,
-            node_id: peer.id,
-        };
         let mut seen = Vec::with_capacity(peers.len());
         for peer in peers {
             if peer.id == 0 || peer.id >= LOCAL_APPLY_THREAD || seen.contains(&peer.id) {
@@ -107,9 +103,8 @@ impl<S: Storage> RawNode<S> {
         }
         self.raft.become_follower(1, 0);
         let entries = peers.iter().zip(1..).map(|(peer, index)| {
-            let (change_type, node_id) = (ConfChangeType::AddNode as i32, peer.id);
-            let context = peer.context.clone();
-            let change = ConfChange { id: 0, change_type, node_id, context };
+            let add = ConfChange::new(ConfChangeType::AddNode, peer.id);
+            let change = ConfChange { context: peer.context.clone(), ..add };
             let entry = conf_change_entry(EntryType::ConfChange, change.encode_to_vec().into());
             Entry { term: 1, index, ..entry }
         });
@@ -117,7 +112,7 @@ impl<S: Storage> RawNode<S> {
         self.raft.log.commit_to(peers.len() as u64);
         // Known at once, so that the node can campaign before it has applied them.
         for peer in peers {
-            let changes = vec![add(peer)];
+            let changes = vec![ConfChangeSingle::new(ConfChangeType::AddNode, peer.id)];
             self.raft.apply_conf_change(&ConfChangeV2 { changes, ..Default::default() })?;
         }
         // The first hard state handed out is to say all of this.

@@ -6,7 +6,7 @@ use raft_core::tracker::{ProgressMap, Tracker, TrackerConfig};
 use raft_core::{ConfChangeSingle, ConfChangeType, ConfState, LOCAL_APPLY_THREAD};
 
 fn change(change_type: ConfChangeType, node_id: u64) -> ConfChangeSingle {
-    ConfChangeSingle { change_type: change_type.into(), node_id }
+    ConfChangeSingle::new(change_type, node_id)
 }
 
 fn voter(id: u64) -> ConfChangeSingle {
@@ -92,7 +92,7 @@ fn a_change_of_node_0_is_none_and_one_of_a_storage_thread_or_of_unknown_kind_is_
     for id in [LOCAL_APPLY_THREAD, u64::MAX] {
         assert_eq!(simple(&[learner(id)]), Err(ConfChangeError::ReservedId(id)));
     }
-    let unknown = ConfChangeSingle { change_type: 7, node_id: 2 };
+    let unknown = ConfChangeSingle { change_type: Some(7), node_id: 2 };
     assert_eq!(simple(&[unknown]), Err(ConfChangeError::UnknownType(7)));
 }
 
@@ -131,7 +131,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let single = (0..4_i32, 0..7_u64)
-        .prop_map(|(change_type, node_id)| ConfChangeSingle { change_type, node_id });
+        .prop_map(|(n, node_id)| ConfChangeSingle { change_type: Some(n), node_id });
     let some = prop::collection::vec(single, 0..5);
     let step = prop_oneof![
         3 => some.clone().prop_map(Step::Simple),

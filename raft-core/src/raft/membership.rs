@@ -7,10 +7,7 @@ use prost::Message as _;
 use super::{NONE, Raft};
 use crate::confchange::Changer;
 use crate::error::{DropReason, Error, Result};
-use crate::message::{
-    ConfChange, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
-    Message, MessageType,
-};
+use crate::message::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, MessageType};
 use crate::storage::Storage;
 use crate::tracker::{ProgressMap, TrackerConfig};
 
@@ -59,7 +56,7 @@ impl<S: Storage> Raft<S> {
 
     /// Applies a change and returns what the configuration is then.
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState> {
-        if ConfChangeTransition::try_from(change.transition).is_err() {
+        if !change.is_known() {
             return Err(DropReason::MalformedConfChange.into());
         }
         let changer = Changer::new(&self.tracker, self.log.last_index());
@@ -126,9 +123,7 @@ pub(crate) fn decode_conf_change(entry: &Entry) -> Result<Option<ConfChangeV2>> 
             ConfChangeV2::decode(entry.data.clone()).map_err(|_| malformed())?
         }
     };
-    let known = ConfChangeTransition::try_from(change.transition).is_ok()
-        && change.changes.iter().all(|c| ConfChangeType::try_from(c.change_type).is_ok());
-    if known { Ok(Some(change)) } else { Err(malformed()) }
+    if change.is_known() { Ok(Some(change)) } else { Err(malformed()) }
 }
 
 /// A change as an entry.

@@ -37,13 +37,13 @@ impl<S: Storage> Raft<S> {
         if self.log.last_index() >= u64::MAX - 2 - entries.len() as u64 {
             return Err(DropReason::LogFull.into());
         }
+        // A change counts as pending from here on, even if there is no room for it: as in etcd.
         let pending = self.judge_conf_changes(&mut entries)?;
+        self.pending_conf_index = pending.unwrap_or(self.pending_conf_index);
         let bytes = payload_size(&entries);
         if !self.has_room_for(bytes) {
             return Err(DropReason::TooMuchUncommitted.into());
         }
-        // Nothing has changed up to here; from here on nothing fails.
-        self.pending_conf_index = pending.unwrap_or(self.pending_conf_index);
         self.append_entries(entries, bytes);
         self.broadcast_append();
         Ok(())

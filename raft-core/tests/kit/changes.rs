@@ -22,7 +22,7 @@ fn token(token: &str) -> Result<ConfChangeSingle, String> {
     let digits = &token[1..];
     let syntax = |_| format!("strconv.ParseUint: parsing {digits:?}: invalid syntax");
     let node_id = digits.parse().map_err(syntax)?;
-    Ok(ConfChangeSingle { change_type: change_type.into(), node_id })
+    Ok(ConfChangeSingle::new(change_type, node_id))
 }
 
 /// The change that an entry carries, of either kind.

@@ -189,7 +189,9 @@ impl Cluster {
                 if recipient.drop {
                     continue;
                 }
-                let stepped = self.node(recipient.id)?.raw.step(message);
+                let raw = &mut self.node(recipient.id)?.raw;
+                let local = is_local(&message);
+                let stepped = if local { raw.step_local(message) } else { raw.step(message) };
                 if let Some(text) = stepped.err().and_then(|error| self.error(&error)) {
                     self.output.push(&format!("{text}\n"));
                 }

@@ -48,20 +48,39 @@ impl Cluster {
         if directive.command == "transfer-leadership" {
             let id = |key| number(directive.value(key).unwrap_or_default());
             let (from, to) = (id("from")?, id("to")?);
-            self.node(from)?.raw.transfer_leader(to);
-            return Ok(());
+            let result = self.node(from)?.raw.transfer_leader(to);
+            return self.result(result);
         }
         let node = self.node_of(directive, 0)?;
         let result = match directive.command.as_str() {
             "campaign" => node.raw.campaign(),
             "propose" => node.raw.propose(bytes(directive.nth(1)?)),
             "propose-batch" => {
-                let payloads = directive.bare().skip(1).map(|data| bytes(data).into());
-                node.raw.propose_batch(payloads.collect())
+                node.raw.propose_batch(directive.bare().skip(1).map(|data| bytes(data).into()))
             }
             "propose-conf-change" => propose_conf_change(node, directive)?,
             "read-index" => node.raw.read_index(bytes(directive.nth(1)?)),
-            "request-snapshot" => node.raw.request_snapshot(),
+            "request-snapshot" => {
+                let committed = node.raw.basic_status().hard_state.commit;
+                node.raw.request_snapshot(committed)
+            }
+            "mark-whole" => node.raw.mark_whole(),
+            "tick" => tick(node, number(directive.nth(1)?)?),
+            "tick-election" => tick(node, node.config.election_tick.into()),
+            "tick-heartbeat" => tick(node, node.config.heartbeat_tick.into()),
+            "report-unreachable" => node.raw.report_unreachable(number(directive.nth(1)?)?),
+            "report-snapshot" => {
+                let status = match directive.value("status") {
+                    Some("finish") => SnapshotStatus::Finish,
+                    Some("failure") => SnapshotStatus::Failure,
+                    other => return Err(format!("status is finish or failure, not {other:?}")),
+                };
+                node.raw.report_snapshot(number(directive.nth(1)?)?, status)
+            }
+            "entries-fetched" => {
+                let to = number(directive.nth(1)?)?;
+                node.raw.on_entries_fetched(Fetch::Append { to })
+            }
             "forget-leader" => {
                 // What it says is of no interest: only a follower can do it.
                 let _ = node.raw.forget_leader();
@@ -76,9 +95,6 @@ impl Cluster {
     fn act_surely(&mut self, directive: &Directive) -> Result<(), String> {
         let node = self.node_of(directive, 0)?;
         match directive.command.as_str() {
-            "tick" => tick(node, number(directive.nth(1)?)?),
-            "tick-election" => tick(node, node.config.election_tick.into()),
-            "tick-heartbeat" => tick(node, node.config.heartbeat_tick.into()),
             "set-randomized-election-timeout" => {
                 let ticks = number(directive.value("timeout").unwrap_or_default())?;
                 node.raw.set_randomized_election_timeout(ticks as u32);
@@ -88,24 +104,10 @@ impl Cluster {
                 let priority = text.parse().map_err(|_| format!("{text} is no priority"))?;
                 node.raw.set_priority(priority);
             }
-            "report-unreachable" => node.raw.report_unreachable(number(directive.nth(1)?)?),
-            "report-snapshot" => {
-                let status = match directive.value("status") {
-                    Some("finish") => SnapshotStatus::Finish,
-                    Some("failure") => SnapshotStatus::Failure,
-                    other => return Err(format!("status is finish or failure, not {other:?}")),
-                };
-                node.raw.report_snapshot(number(directive.nth(1)?)?, status);
-            }
             "log-away" => node.storage.log_away.set(directive.nth(1)? == "on"),
             "snapshot-away" => node.storage.snapshot_away.set(directive.nth(1)? == "on"),
-            "entries-fetched" => {
-                let to = number(directive.nth(1)?)?;
-                node.raw.on_entries_fetched(to);
-            }
             "crash-restart" => {
-                let applied = directive.value("applied").map(number).transpose()?;
-                node.restart(applied)?;
+                node.restart(directive)?;
             }
             _ => return Err("unknown command".to_owned()),
         }
@@ -215,10 +217,8 @@ fn bytes(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
 }
 
-fn tick(node: &mut Node, times: u64) {
-    for _ in 0..times {
-        node.raw.tick();
-    }
+fn tick(node: &mut Node, times: u64) -> raft_core::Result<()> {
+    (0..times).try_for_each(|_| node.raw.tick())
 }
 
 fn message_type(name: &str) -> Result<MessageType, String> {
@@ -246,8 +246,8 @@ fn propose_conf_change(
     }
     let changes = changes::parse(&directive.input)?;
     if !crate::tables::flag(directive, "v1")? {
-        let change = ConfChangeV2 { transition: transition.into(), changes, ..Default::default() };
-        return Ok(node.raw.propose_conf_change(change));
+        let change = ConfChangeV2::new(transition, changes);
+        return Ok(node.raw.propose_conf_change(&change));
     }
     match changes[..] {
         [change] if transition == ConfChangeTransition::Auto => {
@@ -256,7 +256,7 @@ fn propose_conf_change(
                 node_id: change.node_id,
                 ..ConfChange::default()
             };
-            Ok(node.raw.propose_conf_change_v1(change))
+            Ok(node.raw.propose_conf_change_v1(&change))
         }
         _ => Err("v1 conf change can only have one operation and no transition".to_owned()),
     }

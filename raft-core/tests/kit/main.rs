@@ -10,9 +10,13 @@
 #![allow(clippy::disallowed_methods, reason = "transcripts are files of the repository")]
 
 mod changes;
+mod cluster;
 mod datadriven;
 mod diff;
+mod directives;
+mod node;
 mod options;
+mod output;
 mod tables;
 
 use options::{Options, Scenario};
@@ -114,13 +118,15 @@ fn run(scenario: &Scenario, rewrite: bool, at: &mut String) -> Result<(), String
 enum Group {
     Quorum,
     Changes(tables::Changes),
+    Cluster(Box<cluster::Cluster>),
 }
 
 impl Group {
     fn of(scenario: &Scenario) -> Self {
         match scenario.group.as_str() {
             "quorum" => Self::Quorum,
-            _ => Self::Changes(tables::Changes::new()),
+            "confchange" => Self::Changes(tables::Changes::new()),
+            _ => Self::Cluster(Box::default()),
         }
     }
 
@@ -128,6 +134,7 @@ impl Group {
         match self {
             Self::Quorum => tables::quorum(directive).unwrap_or_else(|error| error),
             Self::Changes(changes) => changes.run(directive).unwrap_or_else(|error| error),
+            Self::Cluster(cluster) => cluster.run(directive),
         }
     }
 }

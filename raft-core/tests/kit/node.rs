@@ -167,16 +167,25 @@ impl Node {
         Ok(())
     }
 
-    /// Begins again with what is stored; the application's state is that at `applied`, or the
-    /// latest.
-    pub(crate) fn restart(&mut self, applied: Option<u64>) -> Result<(), String> {
+    /// Begins again with what is stored, and the application's state at `applied`, or the latest.
+    pub(crate) fn restart(&mut self, directive: &Directive) -> Result<(), String> {
         self.append_work.clear();
         self.apply_work.clear();
-        let applied = applied.unwrap_or_else(|| self.storage.latest().index());
+        let applied = match directive.value("applied") {
+            Some(applied) => number(applied)?,
+            None => self.storage.latest().index(),
+        };
         self.storage.history.borrow_mut().retain(|state| state.index() <= applied);
         self.config.applied = applied;
-        self.raw =
-            RawNode::new(&self.config, self.storage.clone()).map_err(|error| error.to_string())?;
+        self.config.damaged = None;
+        if let Some(range) = directive.values("damaged") {
+            set_option(&mut self.config, directive, "damaged", range)?;
+        }
+        if directive.value("members") == Some("applied") {
+            self.storage.memory.set_conf_state(self.storage.latest().conf_state());
+        }
+        let raw = RawNode::new(&self.config, self.storage.clone());
+        self.raw = raw.map_err(|error| error.to_string())?;
         Ok(())
     }
 }
