@@ -233,7 +233,7 @@ impl<S: Storage> RawNode<S> {
         }
         let without_term =
             matches!(kind, MessageType::Propose | MessageType::ReadIndex) || m.reject;
-        if m.term == 0 && !without_term {
+        if m.term == 0 && self.raft.term != 0 && !without_term {
             return malformed("it has no term");
         }
         if kind.is_response() && !self.raft.tracker.progress.contains(from) {

@@ -62,11 +62,11 @@ impl<S: Storage> Raft<S> {
         }
         let same_term_leader = self.is_leader() && m.term <= self.term;
         match kind {
-            MessageType::Append | MessageType::Heartbeat | MessageType::Snapshot
-                if same_term_leader =>
-            {
+            MessageType::Append | MessageType::Heartbeat if same_term_leader => {
                 Err(malformed(kind, m, "another leader of the same term", m.index))
             }
+            // An application may send one by itself, from any member.
+            MessageType::Snapshot if same_term_leader => Ok(Examined::Plain),
             MessageType::Append => self.examine_append(m),
             MessageType::Heartbeat => self.examine_heartbeat(m),
             MessageType::Snapshot => self.examine_snapshot(m),
@@ -124,7 +124,7 @@ impl<S: Storage> Raft<S> {
 
     fn examine_snapshot(&self, m: &Message) -> Result<Examined> {
         let kind = MessageType::Snapshot;
-        let Some(snapshot) = m.snapshot.as_deref().filter(|s| s.metadata.is_some()) else {
+        let Some(snapshot) = m.snapshot.as_deref() else {
             return Err(malformed(kind, m, "there is no snapshot in it", m.index));
         };
         let (index, term) = (snapshot.index(), snapshot.term());
@@ -228,6 +228,8 @@ impl<S: Storage> Raft<S> {
             (MessageType::PreVoteResponse, _) if self.role == Role::PreCandidate => {
                 self.handle_vote_response(&m);
             }
+            (MessageType::Append | MessageType::Heartbeat | MessageType::Snapshot, _)
+                if self.is_leader() => {}
             (MessageType::Append, examined) => self.handle_append(m, examined),
             (MessageType::Heartbeat, Examined::Heartbeat { commit }) => {
                 self.handle_heartbeat(m, commit);
