@@ -20,7 +20,7 @@ pub enum ReadOnlyOption {
 pub struct DamagedRange {
     /// The first lost index.
     pub low: u64,
-    /// The last index that the node may have acknowledged.
+    /// The last lost index.
     pub high: u64,
 }
 
@@ -87,7 +87,7 @@ pub struct Config {
     /// mixed with the time; tests need the same each time.
     pub seed: u64,
     /// The log has a hole: the node neither votes nor campaigns nor acknowledges appends until a
-    /// snapshot covers it or [`crate::RawNode::mark_whole`] is called. Default none.
+    /// snapshot covers the whole log or [`crate::RawNode::mark_whole`] is called. Default none.
     pub damaged: Option<DamagedRange>,
     /// After every call the node looks whether it is in a possible state, and says
     /// [`Error::Invariant`] if not. Costs some hundred nanoseconds a call. Default off.

@@ -106,7 +106,8 @@ impl Progress {
     pub(crate) fn become_snapshot(&mut self, index: u64) {
         self.reset_state(ProgressState::Snapshot);
         self.pending_snapshot = index;
-        self.next = index + 1;
+        // One that was asked for may be of less than what matches.
+        self.next = index.max(self.matched) + 1;
         self.sent_commit = index;
     }
 

@@ -319,8 +319,9 @@ impl<S: Storage> RawNode<S> {
         )
     }
 
-    /// Asks the leader for a snapshot of at least `index`, though the log reaches further: the state
-    /// machine has lost something. Until it comes no append is acknowledged.
+    /// Asks the leader for a snapshot of at least `index` though the log reaches further: the state
+    /// machine has lost something. It takes the place of the whole log, so one below the last index
+    /// will not do. Until it comes no append is acknowledged.
     ///
     /// # Errors
     /// [`Error::Refused`] on a leader.

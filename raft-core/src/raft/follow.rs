@@ -57,6 +57,8 @@ impl<S: Storage> Raft<S> {
         let context = if self.damaged.is_none() { m.context } else { bytes::Bytes::new() };
         let answer = Message { to: m.from, context, ..Message::default() };
         self.send(MessageType::HeartbeatResponse, answer);
+        // A leader that takes this node for caught up sends it nothing to be answered.
+        self.ask_for_snapshot();
     }
 
     pub(super) fn handle_snapshot(&mut self, m: Message, examined: Examined) {
@@ -85,10 +87,11 @@ impl<S: Storage> Raft<S> {
         (config, progress): (TrackerConfig, ProgressMap),
     ) -> bool {
         let index = snapshot.index();
-        // A snapshot that was asked for may be of what is committed already: it mends that.
+        // A snapshot that was asked for may be of what is committed already: it mends that. It takes
+        // the place of the whole log, so it must cover all that was acknowledged.
         let wanted = self.snapshot_wanted();
         let useful = match wanted {
-            Some(at_least) => index >= at_least && index >= self.log.committed(),
+            Some(at_least) => index >= at_least,
             None => index > self.log.committed(),
         };
         if !useful {
@@ -111,10 +114,12 @@ impl<S: Storage> Raft<S> {
         true
     }
 
-    /// The least index of the snapshot that the node needs or has asked for.
+    /// The least index of the snapshot that the node needs or has asked for: never below the last
+    /// index, up to which it may have acknowledged.
     fn snapshot_wanted(&self) -> Option<u64> {
         let damaged = self.damaged.map(|d| d.high);
-        damaged.max(Some(self.request_snapshot).filter(|index| *index != 0))
+        let wanted = damaged.max(Some(self.request_snapshot).filter(|index| *index != 0));
+        wanted.map(|index| index.max(self.log.last_index()))
     }
 
     pub(crate) fn wants_snapshot(&self) -> bool {

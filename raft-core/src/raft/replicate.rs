@@ -167,7 +167,7 @@ impl<S: Storage> Raft<S> {
         let Some(progress) = self.tracker.progress.get_mut(m.from) else { return };
         progress.recent_active = true;
         if m.reject && m.request_snapshot != 0 {
-            progress.pending_request_snapshot = m.request_snapshot.min(self.log.committed());
+            progress.pending_request_snapshot = m.request_snapshot;
             if progress.state != ProgressState::Snapshot {
                 self.maybe_send_snapshot(m.from);
             }
@@ -186,9 +186,16 @@ impl<S: Storage> Raft<S> {
     /// `from` has everything up to `index`.
     fn acknowledged(&mut self, from: u64, index: u64) {
         let Some(progress) = self.tracker.progress.get_mut(from) else { return };
+        progress.pending_request_snapshot = 0;
         let news = progress.maybe_update(index);
-        // A probe that brings no news still tells that the logs match.
-        let confirms = progress.matched == index && progress.state == ProgressState::Probe;
+        // A probe that brings no news still tells that the logs match; so does a snapshot that was
+        // asked for though the log reached it.
+        let confirms = progress.matched == index
+            && match progress.state {
+                ProgressState::Probe => true,
+                ProgressState::Snapshot => progress.pending_snapshot <= index,
+                ProgressState::Replicate => false,
+            };
         if !(news || confirms) {
             return;
         }
