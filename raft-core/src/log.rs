@@ -270,8 +270,8 @@ impl<S: Storage> Log<S> {
             return Ok(snapshot.clone());
         }
         let snapshot = self.storage.snapshot(at_least, to)?;
-        if snapshot.is_empty() || snapshot.index() == u64::MAX {
-            let what = "a snapshot that covers nothing";
+        if snapshot.is_empty() || snapshot.index() > self.committed {
+            let what = "a snapshot of nothing, or of more than is committed";
             return Err(StorageError::Contract { what, index: snapshot.index() });
         }
         Ok(snapshot)

@@ -100,6 +100,10 @@ impl MemoryStorage {
             let what = "entries are not contiguous";
             return Err(StorageError::Contract { what, index: pair[1].index });
         }
+        if let Some(last) = entries.last().filter(|e| e.index >= u64::MAX - 1) {
+            let what = "the index has no successor";
+            return Err(StorageError::Contract { what, index: last.index });
+        }
         let skipped = entries.partition_point(|e| e.index <= inner.base_index);
         let Some(first) = entries.get(skipped) else { return Ok(()) };
         if first.index > inner.last() + 1 {
@@ -158,9 +162,13 @@ impl MemoryStorage {
     /// Replaces everything by a snapshot: the log is empty behind it.
     ///
     /// # Errors
-    /// [`StorageError::SnapshotOutOfDate`] if there is one of that index or a later one. One of
-    /// index 0, which brings a configuration only, may be applied to a log without snapshot.
+    /// [`StorageError::SnapshotOutOfDate`] if there is one of that index or a later one;
+    /// [`StorageError::Contract`] if its index has no successor. One of index 0, which brings a configuration only, may be applied to a log without snapshot.
     pub fn apply_snapshot(&self, snapshot: Snapshot) -> Result<(), StorageError> {
+        if snapshot.index() >= u64::MAX - 1 {
+            let what = "the index has no successor";
+            return Err(StorageError::Contract { what, index: snapshot.index() });
+        }
         let mut inner = self.lock();
         if inner.snapshot.index() >= snapshot.index() && snapshot.index() != 0
             || inner.snapshot.index() > snapshot.index()

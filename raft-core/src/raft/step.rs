@@ -72,7 +72,7 @@ impl<S: Storage> Raft<S> {
             MessageType::Snapshot => self.examine_snapshot(m),
             MessageType::AppendResponse if same_term_leader => self.examine_append_response(m),
             MessageType::Hup | MessageType::TimeoutNow
-                if !self.is_leader() && self.is_promotable() =>
+                if !same_term_leader && self.is_promotable() =>
             {
                 self.check_campaign()?;
                 let blocked = self.has_unapplied_conf_change()?;
