@@ -93,11 +93,8 @@ impl<S: Storage> Raft<S> {
     }
 
     fn lead_read(&mut self, m: Message) -> Result<()> {
-        if self.tracker.is_singleton() {
-            self.answer_read(m, self.log.committed());
-            return Ok(());
-        }
-        // Until then an earlier leader may have committed more than is known here.
+        // Until then an earlier leader may have committed more than is known here; even if that was
+        // this node, alone, before a restart.
         if !self.committed_in_term() {
             if self.postponed_reads.len() >= self.config.max_postponed_reads {
                 return Err(Error::ReadDropped(ReadDropReason::TooManyPostponed));
@@ -116,18 +113,15 @@ impl<S: Storage> Raft<S> {
 
     fn begin_read(&mut self, m: Message) {
         let index = self.log.committed();
-        match self.config.read_only_option {
-            ReadOnlyOption::LeaseBased => self.answer_read(m, index),
-            ReadOnlyOption::Safe => {
-                self.reads.add(m, index);
-                self.reads.ack(self.config.id, self.reads.count());
-                self.broadcast_heartbeat();
-                // A lone voter is its own quorum: nobody's answer would confirm anything.
-                if self.tracker.is_singleton() {
-                    self.confirm_reads();
-                }
-            }
+        let leased = self.config.read_only_option == ReadOnlyOption::LeaseBased;
+        // A lone voter is its own quorum: nobody's answer would confirm anything.
+        if leased || self.tracker.is_singleton() {
+            self.answer_read(m, index);
+            return;
         }
+        self.reads.add(m, index);
+        self.reads.ack(self.config.id, self.reads.count());
+        self.broadcast_heartbeat();
     }
 
     /// Whether an entry of the leader's own term is committed.
