@@ -360,15 +360,14 @@ mod tests {
             responses: vec![inner],
             ..Message::default()
         };
-        assert_eq!(
-            describe_message(&outer, &quoted),
-            r#"None->AppendThread MsgStorageAppend Term:0 Log:0/0 Commit:3 Vote:2 Entries:[1/3 EntryNormal ""]
-  Snapshot: Index:9 Term:1 ConfState:Voters:[] VotersOutgoing:[] Learners:[] LearnersNext:[] AutoLeave:false Responses:[
-  1f->2 MsgAppResp Term:1 Log:0/0 Rejected (Hint: 4) Entries:[
-    1/4 EntryNormal ""
-    1/5 EntryNormal ""
-  ]
-]"#
-        );
+        let expected = [
+            "None->AppendThread MsgStorageAppend Term:0 Log:0/0 Commit:3 Vote:2",
+            " Entries:[1/3 EntryNormal \"\"]\n  Snapshot: Index:9 Term:1 ConfState:",
+            "Voters:[] VotersOutgoing:[] Learners:[] LearnersNext:[] AutoLeave:false",
+            " Responses:[\n",
+            "  1f->2 MsgAppResp Term:1 Log:0/0 Rejected (Hint: 4) Entries:[\n",
+            "    1/4 EntryNormal \"\"\n    1/5 EntryNormal \"\"\n  ]\n]",
+        ];
+        assert_eq!(describe_message(&outer, &quoted), expected.concat());
     }
 }

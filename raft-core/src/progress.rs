@@ -52,8 +52,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of a member of whom nothing is known but that it has the entries up to `matched`; `next` must
-    /// be above that.
+    /// Of a member of whom nothing is known but that it has the entries up to `matched`; `next`
+    /// must be above that.
     pub fn new(matched: u64, next: u64, inflights: Inflights) -> Self {
         debug_assert!(matched < next);
         Self {
@@ -111,8 +111,8 @@ impl Progress {
         self.sent_commit = index;
     }
 
-    /// Notes that an append with `entries` entries and `bytes` of payload was sent. Not to be called
-    /// in [`ProgressState::Snapshot`].
+    /// Notes that an append with `entries` entries and `bytes` of payload was sent. Not to be
+    /// called in [`ProgressState::Snapshot`].
     pub(crate) fn sent_entries(&mut self, entries: usize, bytes: u64) {
         match self.state {
             ProgressState::Replicate => {
@@ -152,8 +152,8 @@ impl Progress {
         true
     }
 
-    /// Takes the rejection of an append behind `rejected`, from a follower whose log may agree up to
-    /// `hint`; false if it is old news. Otherwise `next` is where to try.
+    /// Takes the rejection of an append behind `rejected`, from a follower whose log may agree up
+    /// to `hint`; false if it is old news. Otherwise `next` is where to try.
     pub(crate) fn maybe_decr_to(&mut self, rejected: u64, hint: u64) -> bool {
         if self.state == ProgressState::Replicate {
             if rejected <= self.matched {

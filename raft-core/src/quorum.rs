@@ -22,8 +22,8 @@ pub enum VoteResult {
 
 /// Voters of whom a majority decides.
 ///
-/// Without any voter it agrees to everything, so that a [`JointConfig`] whose outgoing half is empty
-/// is as its incoming half.
+/// Without any voter it agrees to everything, so that a [`JointConfig`] whose outgoing half is
+/// empty is as its incoming half.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MajorityConfig(IdSet);
 
@@ -73,8 +73,8 @@ impl MajorityConfig {
         self.len() / 2 + 1
     }
 
-    /// The highest index that a majority has, by what `acked` says that each voter has; `None` counts
-    /// as 0. Without voters `u64::MAX`.
+    /// The highest index that a majority has, by what `acked` says that each voter has; `None`
+    /// counts as 0. Without voters `u64::MAX`.
     pub fn committed_index(&self, acked: impl Fn(u64) -> Option<u64>) -> u64 {
         if self.is_empty() {
             return u64::MAX;

@@ -190,7 +190,10 @@ impl Cluster {
                     continue;
                 }
                 let raw = &mut self.node(recipient.id)?.raw;
-                let local = is_local(&message);
+                // A transfer that a follower passes on comes in the name of the node that is to
+                // lead, which may be the receiver.
+                let passed_on = message.kind() == Some(MessageType::TransferLeader);
+                let local = is_local(&message) && !passed_on;
                 let stepped = if local { raw.step_local(message) } else { raw.step(message) };
                 if let Some(text) = stepped.err().and_then(|error| self.error(&error)) {
                     self.output.push(&format!("{text}\n"));

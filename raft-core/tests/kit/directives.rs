@@ -122,11 +122,11 @@ impl Cluster {
                 let compacted = self.compact(directive);
                 return Some(compacted.map(|text| self.output.push(&text)));
             }
-            "status" => status,
-            "node-state" => node_state,
-            "config" => config,
+            "status" => |node| Ok(status(node)),
+            "node-state" => |node| Ok(node_state(node)),
+            "config" => |node| Ok(config(node)),
             "hard-state" => hard_state,
-            "app-state" => app_state,
+            "app-state" => |node| Ok(app_state(node)),
             _ => return None,
         };
         let text = self.node_of(directive, 0).and_then(show);
@@ -275,26 +275,26 @@ fn raft_log(node: &mut Node) -> Result<String, String> {
     text().map_err(|error: raft_core::StorageError| error.to_string())
 }
 
-fn status(node: &mut Node) -> Result<String, String> {
+fn status(node: &Node) -> String {
     let status = node.raw.status();
-    Ok(describe_progress_map(status.progress.iter().map(|(id, member)| (*id, member))))
+    describe_progress_map(status.progress.iter().map(|(id, member)| (*id, member)))
 }
 
-fn node_state(node: &mut Node) -> Result<String, String> {
+fn node_state(node: &Node) -> String {
     let status = node.raw.basic_status();
     let mut text = format!("{}: {}", status.id, status.soft_state.role);
     let state = status.hard_state;
     let _ = write!(text, " Term:{} Vote:{} Commit:{}", state.term, state.vote, state.commit);
     let (lead, transferee) = (status.soft_state.leader, status.lead_transferee);
     let _ = writeln!(text, " Applied:{} Lead:{lead} Transferee:{transferee}", status.applied);
-    Ok(text)
+    text
 }
 
-fn config(node: &mut Node) -> Result<String, String> {
+fn config(node: &Node) -> String {
     let mut config = node.raw.status().config;
     // What etcd shows here is a copy that lacks it.
     config.auto_leave = false;
-    Ok(format!("{config}\n"))
+    format!("{config}\n")
 }
 
 fn hard_state(node: &mut Node) -> Result<String, String> {
@@ -303,7 +303,7 @@ fn hard_state(node: &mut Node) -> Result<String, String> {
     Ok(format!("{}\n{conf_state}\n", describe_hard_state(&state.hard_state)))
 }
 
-fn app_state(node: &mut Node) -> Result<String, String> {
+fn app_state(node: &Node) -> String {
     let latest = node.storage.latest();
-    Ok(format!("Index:{} Data:{}\n", latest.index(), quoted(&latest.data)))
+    format!("Index:{} Data:{}\n", latest.index(), quoted(&latest.data))
 }
