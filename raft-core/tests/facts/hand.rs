@@ -417,6 +417,10 @@ impl Group {
         self.nodes.iter_mut().find(|n| n.id() == id).expect("a node of the group")
     }
 
+    pub(crate) fn see(&self, id: u64) -> &Node {
+        self.nodes.iter().find(|n| n.id() == id).expect("a node of the group")
+    }
+
     /// Cuts all wires of `id`.
     pub(crate) fn isolate(&mut self, id: u64) {
         let others: Vec<u64> = self.nodes.iter().map(Node::id).filter(|n| *n != id).collect();

@@ -5,6 +5,7 @@
 
 mod hand;
 mod log;
+mod membership;
 mod quorum_and_lease;
 mod terms_and_votes;
 mod transfer;
