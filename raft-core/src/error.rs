@@ -69,13 +69,11 @@ pub enum Error {
     },
     /// The leader has another entry where this node has committed one: two leaders of a term, or a
     /// disk that forgot. Stop the node and look.
-    #[error(
-        "node {from} would replace entry {index}, but everything up to {committed} is committed"
-    )]
+    #[error("node {from} has another entry {index}, but everything up to {committed} is committed")]
     CommittedConflict {
         /// Who sent it.
         from: u64,
-        /// The first entry that differs.
+        /// The entry that differs.
         index: u64,
         /// The commit index here.
         committed: u64,

@@ -172,6 +172,9 @@ impl<S: Storage> Log<S> {
             return Ok(AppendPlan::Stale);
         }
         if !self.matches(index, term)? {
+            if index == self.committed {
+                return Err(Error::CommittedConflict { from, index, committed: index });
+            }
             let (hint, hint_term) =
                 self.find_conflict_by_term(index.min(self.last_index()), term)?;
             return Ok(AppendPlan::Mismatch { hint, hint_term });
@@ -182,12 +185,6 @@ impl<S: Storage> Log<S> {
                 skip = i;
                 break;
             }
-        }
-        if let Some(entry) = entries.get(skip)
-            && entry.index <= self.committed
-        {
-            let (index, committed) = (entry.index, self.committed);
-            return Err(Error::CommittedConflict { from, index, committed });
         }
         Ok(AppendPlan::Match { skip, last: index + entries.len() as u64 })
     }

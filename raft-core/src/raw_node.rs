@@ -231,8 +231,12 @@ impl<S: Storage> RawNode<S> {
         if from == self.raft.id() && kind != MessageType::TransferLeader {
             return malformed("it says that it is of this node itself");
         }
-        let without_term =
-            matches!(kind, MessageType::Propose | MessageType::ReadIndex) || m.reject;
+        let without_term = match kind {
+            MessageType::Propose | MessageType::ReadIndex => true,
+            // A node that never heard of a term refuses in its own.
+            MessageType::PreVoteResponse => m.reject,
+            _ => false,
+        };
         if m.term == 0 && self.raft.term != 0 && !without_term {
             return malformed("it has no term");
         }

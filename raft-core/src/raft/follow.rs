@@ -11,7 +11,7 @@ impl<S: Storage> Raft<S> {
     /// A message of the term's leader: whoever campaigned in it has lost.
     fn heed(&mut self, m: &Message) {
         if self.role != Role::Follower {
-            self.become_follower(m.term, m.from);
+            self.become_follower(self.term, m.from);
         }
         self.election_elapsed = 0;
         self.booting = false;

@@ -92,6 +92,7 @@ impl<S: Storage> Raft<S> {
         }
         // A quorum may be smaller than before.
         if self.maybe_commit() {
+            self.release_postponed_reads();
             self.broadcast_append();
         } else {
             self.for_each_peer(|raft, to| {
