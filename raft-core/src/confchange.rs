@@ -35,6 +35,9 @@ pub enum ConfChangeError {
     /// The kind of change has a number that is not known.
     #[error("unexpected conf type {0}")]
     UnknownType(i32),
+    /// A transition that is not known.
+    #[error("unexpected conf change transition {0}")]
+    UnknownTransition(i32),
     /// The id is that of a storage thread of the node itself.
     #[error("node id {0:#x} is reserved for a storage thread")]
     ReservedId(u64),
