@@ -5,9 +5,12 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{NONE, Raft};
-use crate::confchange::Changer;
+use crate::confchange::{Changer, ConfChangeError};
 use crate::error::{DropReason, Error, Result};
-use crate::message::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, MessageType};
+use crate::message::{
+    ConfChange, ConfChangeTransition, ConfChangeV2, ConfState, Entry, EntryType, Message,
+    MessageType,
+};
 use crate::storage::Storage;
 use crate::tracker::{ProgressMap, TrackerConfig};
 
@@ -56,8 +59,8 @@ impl<S: Storage> Raft<S> {
 
     /// Applies a change and returns what the configuration is then.
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState> {
-        if !change.is_known() {
-            return Err(DropReason::MalformedConfChange.into());
+        if let Some(n) = change.transition.filter(|n| !ConfChangeTransition::is_valid(*n)) {
+            return Err(ConfChangeError::UnknownTransition(n).into());
         }
         let changer = Changer::new(&self.tracker, self.log.last_index());
         let (config, progress) = if change.leaves_joint() {
