@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use raft_core::{
     ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Config, Entry,
-    EntryType, HardState, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, MemoryStorage, Message, MessageType, RawNode, ReadState, Ready, Role,
-    Snapshot, SnapshotMetadata, Storage,
+    EntryType, HardState, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, MemoryStorage, Message,
+    MessageType, RawNode, ReadState, Ready, Role, Snapshot, SnapshotMetadata, Storage,
 };
 
 /// The knobs that most tests begin with: no pre-vote, no check of the quorum, every step checked.

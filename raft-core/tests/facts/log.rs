@@ -1,9 +1,7 @@
 //! The log: what matches, what is replaced, what is durable, what is committed (facts 23 to 32).
 
 use prost::Message as _;
-use raft_core::{
-    Config, Entry, LOCAL_APPEND_THREAD, Message, MessageType, Storage,
-};
+use raft_core::{Config, Entry, LOCAL_APPEND_THREAD, Message, MessageType, Storage};
 
 use crate::hand::{
     Group, Node, Threaded, ack, append, config, entries, entry, granted, heartbeat, install,

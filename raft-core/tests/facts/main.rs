@@ -3,9 +3,13 @@
 //!
 //! A number in a comment is that of the fact in the table of docs/TESTING.md.
 
+mod flow;
 mod hand;
 mod log;
 mod membership;
 mod quorum_and_lease;
+mod reads;
+mod ready;
+mod restart;
 mod terms_and_votes;
 mod transfer;

@@ -168,10 +168,8 @@ fn of_several_changes_proposed_at_once_the_first_is_taken() {
         entry.set_entry_type(EntryType::ConfChangeV2);
         entry
     };
-    let proposal = Message {
-        entries: vec![entry(4), entry(5)],
-        ..message(MessageType::Propose, 2, 0)
-    };
+    let proposal =
+        Message { entries: vec![entry(4), entry(5)], ..message(MessageType::Propose, 2, 0) };
     node.take(proposal);
     assert_eq!(kind_at(&node, 2).0, EntryType::ConfChangeV2);
     assert_eq!(kind_at(&node, 3), (EntryType::Normal, 0));

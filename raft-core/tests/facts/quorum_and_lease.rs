@@ -218,10 +218,8 @@ fn a_restarted_node_votes_at_once_unless_it_counts_a_lease_from_its_start() {
 fn the_lease_from_the_start_holds_up_neither_the_own_campaign_nor_a_forced_one() {
     let config = Config { check_quorum: true, lease_from_boot: true, ..config(1) };
     let mut node = Node::new(&config, stored(voters(&[1, 2, 3]), &[1]));
-    let forced = raft_core::Message {
-        context: b"CampaignTransfer".as_slice().into(),
-        ..vote(3, 2, (1, 1))
-    };
+    let forced =
+        raft_core::Message { context: b"CampaignTransfer".as_slice().into(), ..vote(3, 2, (1, 1)) };
     assert!(!only(node.take(forced)).reject);
     let mut node = Node::new(&config, stored(voters(&[1, 2, 3]), &[1]));
     node.tick(20);

@@ -6,8 +6,8 @@ use raft_core::{
 };
 
 use crate::hand::{
-    Node, ack, append, change, changes, config, entries, entry, granted, heartbeat, install, message,
-    of, only, pre_vote, refused, snapshot, stored, vote, voters,
+    Node, ack, append, change, changes, config, entries, entry, granted, heartbeat, install,
+    message, of, only, pre_vote, refused, snapshot, stored, vote, voters,
 };
 use MessageType::{
     Append, AppendResponse, Heartbeat, HeartbeatResponse, PreVote, PreVoteResponse, Propose,
