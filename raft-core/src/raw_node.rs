@@ -128,7 +128,7 @@ impl<S: Storage> RawNode<S> {
     }
 
     fn step_own(&mut self, kind: MessageType, message: Message) -> Result<()> {
-        let stepped = self.raft.step(Message { msg_type: kind as i32, ..message });
+        let stepped = self.raft.step(&mut Message { msg_type: kind as i32, ..message });
         self.checked(stepped)
     }
 
@@ -219,7 +219,7 @@ impl<S: Storage> RawNode<S> {
     /// [`Error::CommitBeyondLog`], [`Error::Exhausted`], [`Error::ConfChange`]; of a forwarded
     /// request that is dropped: [`Error::ProposalDropped`], [`Error::ReadDropped`]; and
     /// [`Error::Storage`]. Nothing has changed then.
-    pub fn step(&mut self, m: Message) -> Result<()> {
+    pub fn step(&mut self, mut m: Message) -> Result<()> {
         let from = m.from;
         let Some(kind) = m.kind() else {
             return Err(Error::UnknownMessage { msg_type: m.msg_type, from });
@@ -243,7 +243,7 @@ impl<S: Storage> RawNode<S> {
         if kind.is_response() && !self.raft.tracker.progress.contains(from) {
             return Err(Error::PeerNotFound { kind, from });
         }
-        let stepped = self.raft.step(m);
+        let stepped = self.raft.step(&mut m);
         self.checked(stepped)
     }
 
@@ -253,7 +253,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`Error::LocalMessage`] for any other message; [`Error::PeerNotFound`] if the node is no
     /// member any more and thanks itself for nothing; else as [`RawNode::step`].
-    pub fn step_local(&mut self, m: Message) -> Result<()> {
+    pub fn step_local(&mut self, mut m: Message) -> Result<()> {
         let from = m.from;
         let Some(kind) = m.kind() else {
             return Err(Error::UnknownMessage { msg_type: m.msg_type, from });
@@ -270,7 +270,7 @@ impl<S: Storage> RawNode<S> {
         if own && !self.raft.tracker.progress.contains(from) {
             return Err(Error::PeerNotFound { kind, from });
         }
-        let stepped = self.raft.step(m);
+        let stepped = self.raft.step(&mut m);
         self.checked(stepped)
     }
 
@@ -538,8 +538,8 @@ impl<S: Storage> RawNode<S> {
         self.reuse(ready);
         let mut outcome = Ok(());
         // Promises first: while the entries are still at hand, their terms are.
-        for message in done.own {
-            let stepped = self.raft.step(message);
+        for mut message in done.own {
+            let stepped = self.raft.step(&mut message);
             outcome = outcome.and(stepped);
         }
         if let Some(written) = done.written {

@@ -42,8 +42,8 @@ pub trait Node: Sized {
     fn step(&mut self, message: Self::Message);
     /// Whether there is something to do.
     fn has_ready(&self) -> bool;
-    /// Does it, once: writes, applies, advances, compacts when that is due; messages go to `out`.
-    fn work(&mut self, out: &mut Vec<Self::Message>);
+    /// Does it, once: writes, sends, applies, advances, compacts when that is due.
+    fn work(&mut self, send: impl FnMut(Self::Message));
     /// How many proposals this node has applied, and what it saw in them.
     fn applied(&self) -> (u64, u64);
     /// Whether it leads.
@@ -58,7 +58,6 @@ pub trait Node: Sized {
 pub struct Cluster<N: Node> {
     nodes: Vec<N>,
     inboxes: Vec<Vec<N::Message>>,
-    outbox: Vec<N::Message>,
     encode: bool,
 }
 
@@ -72,7 +71,6 @@ impl<N: Node> Cluster<N> {
         let mut cluster = Self {
             nodes: ids.iter().map(|id| N::new(*id, &ids, options)).collect(),
             inboxes: ids.iter().map(|_| Vec::new()).collect(),
-            outbox: Vec::new(),
             encode,
         };
         cluster.nodes[0].campaign();
@@ -114,12 +112,11 @@ impl<N: Node> Cluster<N> {
                     continue;
                 }
                 busy = true;
-                node.work(&mut self.outbox);
-                for message in self.outbox.drain(..) {
+                let (inboxes, encode) = (&mut self.inboxes, self.encode);
+                node.work(|message| {
                     let to = N::receiver(&message) as usize - 1;
-                    let message = if self.encode { N::travel(message) } else { message };
-                    self.inboxes[to].push(message);
-                }
+                    inboxes[to].push(if encode { N::travel(message) } else { message });
+                });
             }
         }
     }

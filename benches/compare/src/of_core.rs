@@ -60,7 +60,7 @@ impl Node for CoreNode {
         self.raw.has_ready()
     }
 
-    fn work(&mut self, out: &mut Vec<Message>) {
+    fn work(&mut self, send: impl FnMut(Message)) {
         let mut ready = self.raw.ready().expect("memory can be read");
         if let Some(snapshot) = &ready.snapshot {
             self.storage.apply_snapshot(snapshot.clone()).expect("a newer snapshot");
@@ -71,7 +71,7 @@ impl Node for CoreNode {
         if let Some(hard_state) = ready.hard_state {
             self.storage.set_hard_state(hard_state);
         }
-        out.append(&mut ready.messages);
+        ready.messages.drain(..).for_each(send);
         for entry in &ready.committed_entries {
             self.applied.apply(entry.index, &entry.data);
         }

@@ -74,9 +74,9 @@ impl Node for TikvNode {
         self.raw.has_ready()
     }
 
-    fn work(&mut self, out: &mut Vec<Message>) {
+    fn work(&mut self, mut send: impl FnMut(Message)) {
         let mut ready = self.raw.ready();
-        out.append(&mut ready.take_messages());
+        ready.take_messages().into_iter().for_each(&mut send);
         if !ready.snapshot().is_empty() {
             let snapshot = ready.snapshot().clone();
             self.storage.wl().apply_snapshot(snapshot).expect("a newer snapshot");
@@ -88,12 +88,12 @@ impl Node for TikvNode {
         if let Some(hard_state) = ready.hs() {
             self.storage.wl().set_hardstate(hard_state.clone());
         }
-        out.append(&mut ready.take_persisted_messages());
+        ready.take_persisted_messages().into_iter().for_each(&mut send);
         let mut light = self.raw.advance(ready);
         if let Some(commit) = light.commit_index() {
             self.storage.wl().mut_hard_state().commit = commit;
         }
-        out.append(&mut light.take_messages());
+        light.take_messages().into_iter().for_each(&mut send);
         self.apply(light.committed_entries());
         self.raw.advance_apply();
         if let Some(index) = self.applied.compaction_due() {

@@ -1,5 +1,7 @@
 //! The follower's side of replication (paper, sections 5.3 and 7).
 
+use std::mem;
+
 use super::step::Examined;
 use super::{NONE, Raft, Role};
 use crate::log::AppendPlan;
@@ -18,8 +20,8 @@ impl<S: Storage> Raft<S> {
         self.leader = m.from;
     }
 
-    pub(super) fn handle_append(&mut self, m: Message, examined: Examined) {
-        self.heed(&m);
+    pub(super) fn handle_append(&mut self, m: &mut Message, examined: Examined) {
+        self.heed(m);
         if self.wants_snapshot() {
             self.ask_for_snapshot();
             return;
@@ -33,7 +35,7 @@ impl<S: Storage> Raft<S> {
                     Some(entry) => entry.term,
                     None => m.log_term,
                 };
-                self.log.append(m.entries.into_iter().skip(skip), Some(before));
+                self.log.append(m.entries.drain(skip..), Some(before));
                 // Beyond the last entry of the message the logs may differ.
                 self.log.commit_to(m.commit.min(last));
                 Message { to, index: last, ..Message::default() }
@@ -50,21 +52,22 @@ impl<S: Storage> Raft<S> {
         self.send(MessageType::AppendResponse, answer);
     }
 
-    pub(super) fn handle_heartbeat(&mut self, m: Message, commit: u64) {
-        self.heed(&m);
+    pub(super) fn handle_heartbeat(&mut self, m: &mut Message, commit: u64) {
+        self.heed(m);
         self.log.commit_to(commit);
         // What a damaged node says does not count, not even towards a read's quorum.
-        let context = if self.damaged.is_none() { m.context } else { bytes::Bytes::new() };
+        let context =
+            if self.damaged.is_none() { mem::take(&mut m.context) } else { bytes::Bytes::new() };
         let answer = Message { to: m.from, context, ..Message::default() };
         self.send(MessageType::HeartbeatResponse, answer);
         // A leader that takes this node for caught up sends it nothing to be answered.
         self.ask_for_snapshot();
     }
 
-    pub(super) fn handle_snapshot(&mut self, m: Message, examined: Examined) {
-        self.heed(&m);
+    pub(super) fn handle_snapshot(&mut self, m: &mut Message, examined: Examined) {
+        self.heed(m);
         let to = m.from;
-        let restored = match (m.snapshot, examined) {
+        let restored = match (m.snapshot.take(), examined) {
             (Some(snapshot), Examined::Snapshot { reached, members }) => {
                 self.restore(*snapshot, reached, *members)
             }

@@ -49,7 +49,7 @@ impl<S: Storage> Raft<S> {
         let entries = vec![Entry { entry_type, ..Entry::default() }];
         let from = self.id();
         // Whatever keeps it from being proposed now, it is tried again when more is applied.
-        let _ = self.step(Message {
+        let _ = self.step(&mut Message {
             msg_type: MessageType::Propose as i32,
             from,
             entries,

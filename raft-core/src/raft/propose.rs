@@ -7,13 +7,13 @@ use crate::message::{Entry, Message, MessageType};
 use crate::storage::Storage;
 
 impl<S: Storage> Raft<S> {
-    pub(super) fn handle_proposal(&mut self, m: Message) -> Result<()> {
+    pub(super) fn handle_proposal(&mut self, m: &mut Message) -> Result<()> {
         if m.entries.is_empty() {
             return Err(DropReason::Empty.into());
         }
         match self.role {
-            Role::Leader => self.propose(m.entries),
-            Role::Follower if self.leader != NONE => self.forward(m),
+            Role::Leader => self.propose(std::mem::take(&mut m.entries)),
+            Role::Follower if self.leader != NONE => self.forward(std::mem::take(m)),
             _ => Err(DropReason::NoLeader.into()),
         }
     }

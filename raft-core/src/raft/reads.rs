@@ -80,12 +80,12 @@ impl ReadOnly {
 }
 
 impl<S: Storage> Raft<S> {
-    pub(super) fn handle_read_index(&mut self, mut m: Message) -> Result<()> {
+    pub(super) fn handle_read_index(&mut self, m: &mut Message) -> Result<()> {
         match self.role {
-            Role::Leader => self.lead_read(m),
+            Role::Leader => self.lead_read(std::mem::take(m)),
             Role::Follower if self.leader != NONE => {
                 m.to = self.leader;
-                self.send(MessageType::ReadIndex, m);
+                self.send(MessageType::ReadIndex, std::mem::take(m));
                 Ok(())
             }
             _ => Err(Error::ReadDropped(ReadDropReason::NoLeader)),
@@ -168,7 +168,7 @@ impl<S: Storage> Raft<S> {
         self.send(MessageType::ReadIndexResponse, answer);
     }
 
-    pub(super) fn handle_read_index_response(&mut self, mut m: Message) {
+    pub(super) fn handle_read_index_response(&mut self, m: &mut Message) {
         if self.role == Role::Follower {
             let context = m.entries.pop().map_or_else(Bytes::new, |e| e.data);
             self.read_states.push(ReadState { index: m.index, context });

@@ -30,18 +30,19 @@ pub(super) enum Examined {
 }
 
 impl<S: Storage> Raft<S> {
-    /// Takes a message of any kind, from a peer or from the node itself.
-    pub(crate) fn step(&mut self, m: Message) -> Result<()> {
+    /// Takes a message of any kind, from a peer or from the node itself. What it holds may be taken
+    /// out of it.
+    pub(crate) fn step(&mut self, m: &mut Message) -> Result<()> {
         let Some(kind) = m.kind() else {
             return Err(Error::UnknownMessage { msg_type: m.msg_type, from: m.from });
         };
-        let examined = self.examine(kind, &m)?;
+        let examined = self.examine(kind, m)?;
         if m.term > self.term {
-            if !self.enter_term(kind, &m) {
+            if !self.enter_term(kind, m) {
                 return Ok(());
             }
         } else if m.term != 0 && m.term < self.term {
-            self.answer_old_term(kind, &m);
+            self.answer_old_term(kind, m);
             return Ok(());
         }
         self.dispatch(kind, m, examined)
@@ -49,7 +50,7 @@ impl<S: Storage> Raft<S> {
 
     /// A message that the node sends itself.
     pub(super) fn step_self(&mut self, kind: MessageType) -> Result<()> {
-        self.step(Message { msg_type: kind as i32, from: self.id(), ..Message::default() })
+        self.step(&mut Message { msg_type: kind as i32, from: self.id(), ..Message::default() })
     }
 
     /// Judges a message, without changing anything.
@@ -209,7 +210,7 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    fn dispatch(&mut self, kind: MessageType, m: Message, examined: Examined) -> Result<()> {
+    fn dispatch(&mut self, kind: MessageType, m: &mut Message, examined: Examined) -> Result<()> {
         match (kind, examined) {
             (MessageType::Hup, Examined::Campaign { blocked }) => {
                 let pre = self.config.pre_vote;
@@ -221,12 +222,12 @@ impl<S: Storage> Raft<S> {
             {
                 self.hup(Campaign::Transfer, blocked);
             }
-            (MessageType::Vote | MessageType::PreVote, _) => self.answer_candidate(kind, &m),
+            (MessageType::Vote | MessageType::PreVote, _) => self.answer_candidate(kind, m),
             (MessageType::VoteResponse, _) if self.role == Role::Candidate => {
-                self.handle_vote_response(&m);
+                self.handle_vote_response(m);
             }
             (MessageType::PreVoteResponse, _) if self.role == Role::PreCandidate => {
-                self.handle_vote_response(&m);
+                self.handle_vote_response(m);
             }
             (MessageType::Append | MessageType::Heartbeat | MessageType::Snapshot, _)
                 if self.is_leader() => {}
@@ -235,14 +236,14 @@ impl<S: Storage> Raft<S> {
                 self.handle_heartbeat(m, commit);
             }
             (MessageType::Snapshot, examined) => self.handle_snapshot(m, examined),
-            (MessageType::StorageAppendResponse, _) => self.append_written(&m),
-            (MessageType::StorageApplyResponse, _) => self.entries_applied(&m),
+            (MessageType::StorageAppendResponse, _) => self.append_written(m),
+            (MessageType::StorageApplyResponse, _) => self.entries_applied(m),
             (MessageType::Propose, _) => return self.handle_proposal(m),
             (MessageType::ReadIndex, _) => return self.handle_read_index(m),
             (MessageType::ReadIndexResponse, _) => self.handle_read_index_response(m),
             (MessageType::TransferLeader, _) => self.handle_transfer(m),
             (MessageType::ForgetLeader, _) => self.handle_forget_leader(),
-            (kind, examined) if self.is_leader() => self.dispatch_leader(kind, &m, examined),
+            (kind, examined) if self.is_leader() => self.dispatch_leader(kind, m, examined),
             _ => {}
         }
         Ok(())

@@ -6,12 +6,12 @@ use crate::storage::Storage;
 
 impl<S: Storage> Raft<S> {
     /// `from` is to lead. A follower tells the leader; who campaigns ignores it.
-    pub(super) fn handle_transfer(&mut self, mut m: Message) {
+    pub(super) fn handle_transfer(&mut self, m: &mut Message) {
         match self.role {
             Role::Leader => self.transfer_to(m.from),
             Role::Follower if self.leader != NONE => {
                 m.to = self.leader;
-                self.send(MessageType::TransferLeader, m);
+                self.send(MessageType::TransferLeader, std::mem::take(m));
             }
             _ => {}
         }
