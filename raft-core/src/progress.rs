@@ -355,6 +355,24 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_that_was_sent_with_what_was_lost_is_sent_again() {
+        let mut member = progress(2, 3);
+        member.become_replicate();
+        member.sent_entries(7, 0);
+        member.sent_commit(9);
+        assert!(!member.can_bump_commit(9));
+        assert!(member.maybe_decr_to(9, 2));
+        assert_eq!(member.sent_commit, 2);
+        member.sent_entries(7, 0);
+        assert!(member.can_bump_commit(9));
+
+        let mut member = progress(2, 10);
+        member.sent_commit(9);
+        assert!(member.maybe_decr_to(9, 4));
+        assert_eq!((member.next, member.sent_commit), (5, 4));
+    }
+
+    #[test]
     fn the_line_for_people_leaves_out_what_is_usual() {
         let mut member = progress(1, 2);
         member.recent_active = true;
