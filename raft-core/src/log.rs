@@ -263,10 +263,13 @@ impl<S: Storage> Log<S> {
 
     /// The newest snapshot, for `to`, of at least `at_least`.
     pub(crate) fn snapshot(&self, at_least: u64, to: u64) -> Result<Snapshot, StorageError> {
-        if let Some(snapshot) = self.unstable.snapshot() {
-            return Ok(snapshot.clone());
+        let snapshot = match self.unstable.snapshot() {
+            Some(snapshot) => snapshot.clone(),
+            None => self.storage.snapshot(at_least, to)?,
+        };
+        if snapshot.index() < at_least {
+            return Err(StorageError::SnapshotTemporarilyUnavailable);
         }
-        let snapshot = self.storage.snapshot(at_least, to)?;
         if snapshot.is_empty() || snapshot.index() > self.committed {
             let what = "a snapshot of nothing, or of more than is committed";
             return Err(StorageError::Contract { what, index: snapshot.index() });

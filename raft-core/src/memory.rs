@@ -231,7 +231,7 @@ impl Storage for MemoryStorage {
 
     fn snapshot(&self, at_least: u64, _to: u64) -> Result<Snapshot, StorageError> {
         let inner = self.lock();
-        if inner.snapshot.index() < at_least {
+        if inner.snapshot.is_empty() || inner.snapshot.index() < at_least {
             return Err(StorageError::SnapshotTemporarilyUnavailable);
         }
         Ok(inner.snapshot.clone())

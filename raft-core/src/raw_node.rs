@@ -228,7 +228,12 @@ impl<S: Storage> RawNode<S> {
             return Err(Error::LocalMessage { kind, from });
         }
         let malformed = |what| Err(Error::Malformed { kind, from, what, index: m.index });
-        if from == self.raft.id() && kind != MessageType::TransferLeader {
+        // What a node forwards can come back to it: its origin may lead by now.
+        let forwarded = matches!(
+            kind,
+            MessageType::Propose | MessageType::ReadIndex | MessageType::TransferLeader
+        );
+        if from == self.raft.id() && !forwarded {
             return malformed("it says that it is of this node itself");
         }
         let without_term = match kind {
@@ -325,7 +330,8 @@ impl<S: Storage> RawNode<S> {
 
     /// Asks the leader for a snapshot of at least `index` though the log reaches further: the state
     /// machine has lost something. It takes the place of the whole log, so one below the last index
-    /// will not do. Until it comes no append is acknowledged.
+    /// will not do. Until it comes no append is acknowledged: ask on one node at a time, since a
+    /// quorum that waits commits nothing, and no snapshot then reaches its last index.
     ///
     /// # Errors
     /// [`Error::Refused`] on a leader.

@@ -105,7 +105,7 @@ impl<S: Storage> Raft<S> {
     /// The entries for `to`, or the term before them, cannot be read.
     fn append_unreadable(&mut self, to: u64, error: StorageError) -> bool {
         match error {
-            StorageError::Compacted | StorageError::Unavailable => self.maybe_send_snapshot(to),
+            StorageError::Compacted | StorageError::Unavailable => self.maybe_send_snapshot(to, 0),
             // The application says when they are there.
             StorageError::LogTemporarilyUnavailable => false,
             other => {
@@ -115,13 +115,14 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Sends a snapshot to `to` if it is alive and there is one. Returns whether it was sent.
-    fn maybe_send_snapshot(&mut self, to: u64) -> bool {
+    /// Sends a snapshot of at least `at_least` to `to` if it is alive and there is one. Returns
+    /// whether it was sent.
+    fn maybe_send_snapshot(&mut self, to: u64, at_least: u64) -> bool {
         let Some(progress) = self.tracker.progress.get_mut(to) else { return false };
         if !progress.recent_active {
             return false;
         }
-        let snapshot = match self.log.snapshot(progress.pending_request_snapshot, to) {
+        let snapshot = match self.log.snapshot(at_least, to) {
             Ok(snapshot) => snapshot,
             Err(e) => {
                 if !e.is_temporary() {
@@ -168,8 +169,10 @@ impl<S: Storage> Raft<S> {
         progress.recent_active = true;
         if m.reject && m.request_snapshot != 0 {
             progress.pending_request_snapshot = m.request_snapshot;
-            if progress.state != ProgressState::Snapshot {
-                self.maybe_send_snapshot(m.from);
+            let under_way = progress.state == ProgressState::Snapshot
+                && progress.pending_snapshot >= m.request_snapshot;
+            if !under_way {
+                self.maybe_send_snapshot(m.from, m.request_snapshot);
             }
         } else if m.reject {
             if progress.maybe_decr_to(m.index, hint) {
@@ -234,11 +237,12 @@ impl<S: Storage> Raft<S> {
         let Some(progress) = self.tracker.progress.get_mut(m.from) else { return };
         progress.recent_active = true;
         progress.msg_app_flow_paused = false;
-        let wants_snapshot = progress.pending_request_snapshot != 0;
+        let wanted = progress.pending_request_snapshot;
         let behind = progress.matched < last || progress.state == ProgressState::Probe;
-        if wants_snapshot && progress.state != ProgressState::Snapshot {
-            self.maybe_send_snapshot(m.from);
-        } else if behind {
+        let to_send = wanted != 0 && progress.state != ProgressState::Snapshot;
+        // One that does not want it any more takes an append; one that still does says so again.
+        let sent = to_send && self.maybe_send_snapshot(m.from, wanted);
+        if !sent && behind {
             self.send_append(m.from);
         }
         self.handle_read_ack(m);
