@@ -108,10 +108,7 @@ impl Cluster {
 
     /// The result of a call as that of a directive.
     pub(crate) fn result(&self, result: Result<(), Error>) -> Result<(), String> {
-        match result.as_ref().map_err(|error| self.error(error)) {
-            Ok(()) | Err(None) => Ok(()),
-            Err(Some(text)) => Err(text),
-        }
+        result.or_else(|error| self.error(&error).map_or(Ok(()), Err))
     }
 
     /// Shows a Ready, and does all that it asks for.

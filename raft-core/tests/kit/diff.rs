@@ -27,7 +27,7 @@ pub(crate) fn unified(expected: &str, actual: &str) -> String {
         if std::mem::take(&mut gap) {
             out.push_str("  ...\n");
         }
-        out.push_str(&format!("{mark} {line}\n"));
+        out.extend([mark.to_string().as_str(), " ", line, "\n"]);
         shown += 1;
     }
     out

@@ -1,8 +1,8 @@
 //! Transcripts: files of directives with the output that each must have.
 //!
 //! The project's own are in `tests/scenarios`; README.md there says how they are written. With the
-//! conformance kit at hand, which holds what etcd prints, its files run as well: RAFT_KIT_DIR names
-//! it, or it is `../shared/raft-kit` beside the workspace.
+//! conformance kit at hand, which holds what etcd prints, its files run as well: `RAFT_KIT_DIR`
+//! names it, or it is `../shared/raft-kit` beside the workspace.
 //!
 //! `cargo test --test kit -- NAME` runs the files whose path contains NAME. With
 //! `RAFT_KIT_REWRITE=1` the project's own files are given the output that came: read the diff.
@@ -20,7 +20,6 @@ mod output;
 mod tables;
 
 use options::{Options, Scenario};
-use std::any::Any;
 use std::cell::RefCell;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,11 +71,10 @@ fn main() -> ExitCode {
 fn run_caught(scenario: &Scenario, rewrite: bool) -> Result<(), String> {
     let mut at = String::new();
     catch_unwind(AssertUnwindSafe(|| run(scenario, rewrite, &mut at)))
-        .unwrap_or_else(|panic| Err(format!("{at}\n{}\n", describe_panic(panic))))
+        .unwrap_or_else(|_| Err(format!("{at}\n{}\n", last_panic())))
 }
 
-fn describe_panic(panic: Box<dyn Any + Send>) -> String {
-    drop(panic);
+fn last_panic() -> String {
     PANIC.take().unwrap_or_else(|| "a panic that said nothing".to_owned())
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn quorum(directive: &Directive) -> Result<String, String> {
     // `key=()` is one empty value.
     let values = if values == [""] { &[] } else { values };
     if values.len() != order.len() {
-        return Err(format!("{} values for {} voters", values.len(), order.len()));
+        return Err(mismatch(order, values));
     }
     let values: BTreeMap<u64, &str> =
         order.into_iter().zip(values.iter().map(String::as_str)).collect();
@@ -36,6 +36,21 @@ pub(crate) fn quorum(directive: &Directive) -> Result<String, String> {
         "vote" => vote(&config, &values),
         _ => Err("unknown command".to_owned()),
     }
+}
+
+/// As Go prints a map and a list; of votes it keeps numbers.
+fn mismatch(mut voters: Vec<u64>, values: &[String]) -> String {
+    voters.sort_unstable();
+    let voters: Vec<String> = voters.iter().map(|id| format!("{id}:{{}}")).collect();
+    let number = |value: &String| match value.as_str() {
+        "_" => "0".to_owned(),
+        "n" => "1".to_owned(),
+        "y" => "2".to_owned(),
+        other => other.to_owned(),
+    };
+    let values: Vec<String> = values.iter().map(number).collect();
+    let (voters, values) = (voters.join(" "), values.join(" "));
+    format!("error: mismatched input (explicit or _) for voters map[{voters}]: [{values}]")
 }
 
 fn ids(directive: &Directive, key: &str) -> Result<Vec<u64>, String> {
