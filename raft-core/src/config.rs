@@ -9,7 +9,7 @@ pub enum ReadOnlyOption {
     /// By a round of heartbeats: linearizable whatever the clocks do.
     #[default]
     Safe,
-    /// By the leader's lease: no round, but a clock that stands still on the leader makes reads
+    /// By the leader's lease: no round (but one once leadership was to be handed over), but a clock that stands still on the leader makes reads
     /// stale. Needs [`Config::check_quorum`]. A quorum that restarts within an election timeout
     /// elects at once, unless [`Config::lease_from_boot`] is on.
     LeaseBased,
@@ -75,16 +75,16 @@ pub struct Config {
     pub disable_conf_change_validation: bool,
     /// A leader that is removed or demoted steps down. Default on.
     pub step_down_on_removal: bool,
-    /// A voter refuses candidates of a lower priority whose log is no longer than its own. Default
-    /// 0; the same everywhere means none.
+    /// A voter refuses candidates of a lower priority whose log is no better than its own, if it
+    /// could lead itself and no leader hands over to them. Default 0; the same everywhere means none.
     pub priority: i64,
     /// Appends that wait to be sent are lengthened rather than followed by another. Default off.
     pub batch_append: bool,
     /// Requests for a read index that wait for the first commit of the term, or for a quorum.
     /// Default 4096.
     pub max_postponed_reads: usize,
-    /// Of the random election timeouts. Nodes of a cluster need different ones, such as their ids
-    /// mixed with the time; tests need the same each time.
+    /// Of the random election timeouts, mixed with the id. Best another one at each start, such as
+    /// the time; tests need the same each time.
     pub seed: u64,
     /// The log has a hole: the node neither votes nor campaigns nor acknowledges appends until a
     /// snapshot covers the whole log or [`crate::RawNode::mark_whole`] is called. Default none.

@@ -75,6 +75,8 @@ pub(crate) struct Raft<S> {
     pub(crate) leader: u64,
     /// To whom the leader hands over.
     pub(crate) lead_transferee: u64,
+    /// Leader: somebody was told to campaign whatever leases say.
+    lease_spent: bool,
     /// Of the node itself, by the configuration that is applied.
     is_learner: bool,
     /// May be sent at once.
@@ -106,8 +108,8 @@ pub(crate) struct Raft<S> {
 }
 
 impl<S: Storage> Raft<S> {
-    /// A follower as the storage remembers it.
-    pub(crate) fn new(config: &Config, storage: S) -> Result<Self> {
+    /// A follower as the storage remembers it, and the hard state that is stored.
+    pub(crate) fn new(config: &Config, storage: S) -> Result<(Self, HardState)> {
         config.validate()?;
         let initial = storage.initial_state()?;
         let max_applying = match config.max_committed_size_per_ready {
@@ -115,8 +117,7 @@ impl<S: Storage> Raft<S> {
             bytes => bytes,
         };
         let mut log = Log::new(storage, max_applying)?;
-        check_stored(&mut log, &initial.hard_state, config)?;
-        let hard_state = initial.hard_state;
+        let hard_state = check_stored(&mut log, initial.hard_state, config)?;
         let mut raft = Self {
             term: hard_state.term,
             vote: hard_state.vote,
@@ -124,6 +125,7 @@ impl<S: Storage> Raft<S> {
             role: Role::Follower,
             leader: NONE,
             lead_transferee: NONE,
+            lease_spent: false,
             is_learner: false,
             msgs: Vec::new(),
             msgs_after_append: Vec::new(),
@@ -136,7 +138,10 @@ impl<S: Storage> Raft<S> {
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             randomized_timeout: 0,
-            rng: fastrand::Rng::with_seed(config.seed),
+            // Nodes with the same seed must not draw the same: they would campaign in step for ever.
+            rng: fastrand::Rng::with_seed(
+                config.seed ^ config.id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            ),
             booting: config.lease_from_boot,
             damaged: config.damaged,
             request_snapshot: 0,
@@ -146,7 +151,7 @@ impl<S: Storage> Raft<S> {
         };
         raft.restore_members(&initial.conf_state)?;
         raft.become_follower(raft.term, NONE);
-        Ok(raft)
+        Ok((raft, initial.hard_state))
     }
 
     fn restore_members(&mut self, conf_state: &ConfState) -> Result<()> {
@@ -189,6 +194,7 @@ impl<S: Storage> Raft<S> {
         }
         self.leader = NONE;
         self.lead_transferee = NONE;
+        self.lease_spent = false;
         self.election_elapsed = 0;
         self.heartbeat_elapsed = 0;
         let (low, high) = self.config.election_range();
@@ -319,6 +325,11 @@ impl<S: Storage> Raft<S> {
                 "a leader does not take itself for active",
             ),
             (
+                // A log that was bootstrapped by a snapshot begins in a term that nobody has seen.
+                self.term == 0 || self.log.last_term() <= self.term,
+                "the last entry is of a term to come",
+            ),
+            (
                 self.damaged.is_none() || matches!(self.role, Role::Follower),
                 "a node with a damaged log is not a follower",
             ),
@@ -330,24 +341,31 @@ impl<S: Storage> Raft<S> {
     }
 }
 
-/// The hard state and the applied index must be possible for the log.
+/// The hard state and the applied index must be possible for the log. Returns the hard state to go
+/// on with: what a crash between the writes of one [`crate::Ready`] leaves out of it is made good.
 fn check_stored<S: Storage>(
     log: &mut Log<S>,
-    hard_state: &HardState,
+    stored: HardState,
     config: &Config,
-) -> Result<()> {
+) -> Result<HardState> {
     let refuse = |what, value, low, high| Err(Error::StoredState { what, value, low, high });
     let (base, last) = (log.committed(), log.last_index());
-    if *hard_state != HardState::default() {
-        let commit = hard_state.commit;
-        if commit < base || commit > last {
-            return refuse("commit index", commit, base, last);
-        }
-        log.commit_to(commit);
-        if hard_state.term < log.last_term() {
-            return refuse("term", hard_state.term, log.last_term(), u64::MAX);
-        }
+    if stored.commit > last {
+        return refuse("commit index", stored.commit, base, last);
     }
+    if stored.term == u64::MAX || log.last_term() == u64::MAX {
+        return refuse("term", u64::MAX, 0, u64::MAX - 1);
+    }
+    // What is compacted, or in a snapshot, was committed.
+    log.commit_to(stored.commit);
+    let mut hard_state = stored;
+    // Entries of a term without its hard state: nothing was promised in that term yet, a vote
+    // neither. A snapshot alone, with no hard state, is how a cluster may begin.
+    let begins = stored == HardState::default() && last == base;
+    if stored.term < log.last_term() && !begins {
+        hard_state = HardState { term: log.last_term(), ..HardState::default() };
+    }
+    hard_state.commit = log.committed();
     if config.applied > 0 {
         if config.applied < base || config.applied > log.committed() {
             return refuse("applied index", config.applied, base, log.committed());
@@ -360,5 +378,5 @@ fn check_stored<S: Storage>(
         }
         log.set_hole(Some(damaged.low));
     }
-    Ok(())
+    Ok(hard_state)
 }

@@ -75,8 +75,12 @@ impl<S: Storage> RawNode<S> {
     /// [`Error::ConfChange`] if what is stored cannot be: the node must not start then;
     /// [`Error::Storage`] if it could not be read.
     pub fn new(config: &Config, storage: S) -> Result<Self> {
-        let raft = Raft::new(config, storage)?;
-        let (last_soft_state, last_hard_state) = (raft.soft_state(), raft.hard_state());
+        let (raft, stored) = Raft::new(config, storage)?;
+        let last_soft_state = raft.soft_state();
+        // What had to be made good is written with the first `Ready`; what is merely implied by the
+        // log need not be.
+        let made_good = stored.term != raft.term;
+        let last_hard_state = if made_good { stored } else { raft.hard_state() };
         Ok(Self { raft, last_soft_state, last_hard_state, outstanding: None, readies: 0 })
     }
 
@@ -240,9 +244,11 @@ impl<S: Storage> RawNode<S> {
             MessageType::Propose | MessageType::ReadIndex => true,
             // A node that never heard of a term refuses in its own.
             MessageType::PreVoteResponse => m.reject,
+            // Of an application that sends one by itself.
+            MessageType::Snapshot => self.raft.term == 0,
             _ => false,
         };
-        if m.term == 0 && self.raft.term != 0 && !without_term {
+        if m.term == 0 && !without_term {
             return malformed("it has no term");
         }
         if kind.is_response() && !self.raft.tracker.progress.contains(from) {

@@ -105,9 +105,9 @@ impl Tracker {
         Inflights::new(self.max_inflight, self.max_inflight_bytes)
     }
 
-    /// Whether one voter decides alone.
-    pub fn is_singleton(&self) -> bool {
-        self.config.voters.is_singleton()
+    /// Whether `id` is the only voter and decides alone.
+    pub fn is_lone_voter(&self, id: u64) -> bool {
+        self.config.voters.is_singleton() && self.config.voters.contains(id)
     }
 
     /// All voters, ascending.

@@ -25,7 +25,8 @@ pub(super) enum Campaign {
 impl<S: Storage> Raft<S> {
     /// Whether the node could campaign at all: its term and its log have room for one more.
     pub(super) fn check_campaign(&self) -> Result<()> {
-        if self.term == u64::MAX {
+        // The greatest of all is refused from everybody, also from oneself.
+        if self.term >= u64::MAX - 1 {
             return Err(Error::Exhausted { what: "term", value: self.term });
         }
         if self.log.last_index() >= u64::MAX - 1 {
@@ -109,12 +110,20 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// Whether the node itself would be the better leader: by priority, with a log as good. Not if
+    /// it could not be one, nor where the leader has chosen.
+    fn outranks(&self, m: &Message) -> bool {
+        let ahead = m.log_term > self.log.last_term() || m.index > self.log.last_index();
+        m.priority < self.config.priority && !ahead && self.is_promotable() && m.context != TRANSFER
+    }
+
     fn would_vote(&self, pre: bool, m: &Message) -> bool {
         let free = self.vote == m.from
             || (self.vote == NONE && self.leader == NONE)
             || (pre && m.term > self.term);
-        let outranked = m.priority < self.config.priority && m.index <= self.log.last_index();
-        free && !outranked && self.damaged.is_none() && self.log.is_up_to_date(m.index, m.log_term)
+        free && !self.outranks(m)
+            && self.damaged.is_none()
+            && self.log.is_up_to_date(m.index, m.log_term)
     }
 
     /// A vote for, or against, the campaign of this node.

@@ -102,9 +102,7 @@ impl<S: Storage> Raft<S> {
             self.postponed_reads.push_back(m);
             return Ok(());
         }
-        if self.config.read_only_option == ReadOnlyOption::Safe
-            && self.reads.len() >= self.config.max_postponed_reads
-        {
+        if self.reads.len() >= self.config.max_postponed_reads {
             return Err(Error::ReadDropped(ReadDropReason::TooManyUnconfirmed));
         }
         self.begin_read(m);
@@ -113,9 +111,12 @@ impl<S: Storage> Raft<S> {
 
     fn begin_read(&mut self, m: Message) {
         let index = self.log.committed();
-        let leased = self.config.read_only_option == ReadOnlyOption::LeaseBased;
+        // Who was told to campaign may have been elected in spite of the lease.
+        let leased = self.config.read_only_option == ReadOnlyOption::LeaseBased
+            && self.lead_transferee == NONE
+            && !self.lease_spent;
         // A lone voter is its own quorum: nobody's answer would confirm anything.
-        if leased || self.tracker.is_singleton() {
+        if leased || self.tracker.is_lone_voter(self.id()) {
             self.answer_read(m, index);
             return;
         }
@@ -141,9 +142,6 @@ impl<S: Storage> Raft<S> {
     /// A member has answered a heartbeat: reads up to the count in it have its word.
     pub(super) fn handle_read_ack(&mut self, m: &Message) {
         let Ok(count) = <[u8; 8]>::try_from(m.context.as_ref()) else { return };
-        if self.config.read_only_option != ReadOnlyOption::Safe {
-            return;
-        }
         self.reads.ack(m.from, u64::from_le_bytes(count));
         self.confirm_reads();
     }

@@ -39,6 +39,7 @@ impl<S: Storage> Raft<S> {
     }
 
     pub(super) fn send_timeout_now(&mut self, to: u64) {
+        self.lease_spent = true;
         self.send(MessageType::TimeoutNow, Message { to, ..Message::default() });
     }
 
