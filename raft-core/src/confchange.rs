@@ -163,18 +163,19 @@ pub fn restore(tracker: &Tracker, last_index: u64, stored: &ConfState) -> Next {
     let learners = stored.learners.iter().chain(&stored.learners_next).map(add_learner);
     let incoming = incoming.chain(learners);
 
-    let one_by_one = |tracker: &mut Tracker, change| -> Result<(), ConfChangeError> {
-        (tracker.config, tracker.progress) = Changer::new(tracker, last_index).simple(&[change])?;
-        Ok(())
+    // At once, though each alone would be a change: what they lead to is the same.
+    let all = |tracker: &mut Tracker, changes: &[ConfChangeSingle]| {
+        if !changes.is_empty() {
+            let mut draft = Changer::new(tracker, last_index).draft()?;
+            draft.apply(changes)?;
+            (tracker.config, tracker.progress) = draft.finish()?;
+        }
+        Ok::<(), ConfChangeError>(())
     };
     if stored.voters_outgoing.is_empty() {
-        for change in incoming {
-            one_by_one(&mut tracker, change)?;
-        }
+        all(&mut tracker, &incoming.collect::<Vec<_>>())?;
     } else {
-        for change in stored.voters_outgoing.iter().map(add) {
-            one_by_one(&mut tracker, change)?;
-        }
+        all(&mut tracker, &stored.voters_outgoing.iter().map(add).collect::<Vec<_>>())?;
         let remove = stored.voters_outgoing.iter().map(single(ConfChangeType::RemoveNode));
         let changes: Vec<_> = remove.chain(incoming).collect();
         (tracker.config, tracker.progress) =

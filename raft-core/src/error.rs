@@ -1,5 +1,6 @@
-//! What can go wrong. Nothing here is a panic, and after every error the node's state is what it
-//! was before the call.
+//! What can go wrong. Nothing here is a panic, and after an error the node's state is what it was
+//! before the call; but that a tick has passed, that a configuration change was proposed though there
+//! was no room for it, and that [`crate::RawNode::ready`] tells of an unreadable entry once.
 
 use crate::confchange::ConfChangeError;
 use crate::message::MessageType;

@@ -44,6 +44,8 @@ pub(crate) struct Log<S> {
     applying_bytes: u64,
     /// Nothing is handed out until something is applied.
     applying_paused: bool,
+    /// What is to be handed out next is being read in the background.
+    apply_away: bool,
     /// Nothing from here on is handed out: the log has a hole.
     hole: Option<u64>,
 }
@@ -68,6 +70,7 @@ impl<S: Storage> Log<S> {
             max_applying_bytes: max_applying_bytes.max(1),
             applying_bytes: 0,
             applying_paused: false,
+            apply_away: false,
             hole: None,
         })
     }
@@ -78,6 +81,10 @@ impl<S: Storage> Log<S> {
 
     pub(crate) fn committed(&self) -> u64 {
         self.committed
+    }
+
+    pub(crate) fn applying(&self) -> u64 {
+        self.applying
     }
 
     pub(crate) fn applied(&self) -> u64 {
@@ -232,6 +239,11 @@ impl<S: Storage> Log<S> {
         self.committed.min(stable).min(self.hole.map_or(u64::MAX, |low| low - 1))
     }
 
+    /// Whether what is to be handed out next has to be waited for.
+    pub(crate) fn set_apply_away(&mut self, away: bool) {
+        self.apply_away = away;
+    }
+
     /// Entries from `low` on are missing, or (`None`) no more.
     pub(crate) fn set_hole(&mut self, low: Option<u64>) {
         self.hole = low;
@@ -240,6 +252,7 @@ impl<S: Storage> Log<S> {
     /// Whether there is something to hand out for application. A snapshot comes before entries.
     pub(crate) fn has_next_committed(&self, allow_unstable: bool) -> bool {
         !self.applying_paused
+            && !self.apply_away
             && self.unstable.snapshot().is_none()
             && self.applying < self.max_appliable(allow_unstable)
     }

@@ -29,8 +29,8 @@ pub struct MemoryStorage {
 #[derive(Debug, Default)]
 struct Inner {
     hard_state: HardState,
-    /// As of the snapshot, or as [`MemoryStorage::set_conf_state`] says.
-    conf_state: ConfState,
+    /// What [`MemoryStorage::set_conf_state`] said since the snapshot came; else the snapshot's.
+    conf_state: Option<ConfState>,
     snapshot: Snapshot,
     /// Of the last compacted entry; at least the snapshot's.
     base_index: u64,
@@ -45,6 +45,10 @@ impl Inner {
 
     fn last(&self) -> u64 {
         self.base_index + self.entries.len() as u64
+    }
+
+    fn conf_state(&self) -> ConfState {
+        self.conf_state.clone().unwrap_or_else(|| self.snapshot.conf_state())
     }
 
     fn term(&self, index: u64) -> Result<u64, StorageError> {
@@ -85,7 +89,7 @@ impl MemoryStorage {
     /// Replaces the configuration that [`Storage::initial_state`] gives: it must be the one at the
     /// index up to which a restarted node will say that it has applied.
     pub fn set_conf_state(&self, conf_state: ConfState) {
-        self.lock().conf_state = conf_state;
+        self.lock().conf_state = Some(conf_state);
     }
 
     /// Appends entries, in place of whatever is at their indexes and behind. Those that were
@@ -133,8 +137,8 @@ impl MemoryStorage {
         Ok(())
     }
 
-    /// Makes a snapshot as of `index`, which must have been applied. Compacts nothing. Without a
-    /// configuration the last one stays.
+    /// Makes a snapshot as of `index`, which must have been applied. Compacts nothing. The
+    /// configuration is the one at `index`; without one, the one that is stored.
     ///
     /// # Errors
     /// [`StorageError::SnapshotOutOfDate`] if there is one of that index or a later one;
@@ -150,10 +154,7 @@ impl MemoryStorage {
             return Err(StorageError::SnapshotOutOfDate);
         }
         let term = inner.term(index)?;
-        if let Some(conf_state) = conf_state {
-            inner.conf_state = conf_state;
-        }
-        let conf_state = Some(inner.conf_state.clone());
+        let conf_state = Some(conf_state.unwrap_or_else(|| inner.conf_state()));
         let metadata = Some(SnapshotMetadata { conf_state, index, term });
         inner.snapshot = Snapshot { data, metadata };
         Ok(inner.snapshot.clone())
@@ -178,7 +179,7 @@ impl MemoryStorage {
         inner.entries.clear();
         inner.base_index = snapshot.index();
         inner.base_term = snapshot.term();
-        inner.conf_state = snapshot.conf_state();
+        inner.conf_state = None;
         inner.snapshot = snapshot;
         Ok(())
     }
@@ -187,7 +188,7 @@ impl MemoryStorage {
 impl Storage for MemoryStorage {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let inner = self.lock();
-        Ok(InitialState { hard_state: inner.hard_state, conf_state: inner.conf_state.clone() })
+        Ok(InitialState { hard_state: inner.hard_state, conf_state: inner.conf_state() })
     }
 
     fn entries(

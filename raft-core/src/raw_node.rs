@@ -95,7 +95,8 @@ impl<S: Storage> RawNode<S> {
         if peers.is_empty() {
             return Err(Error::Refused("a cluster needs at least one peer"));
         }
-        if self.raft.log.last_index() != 0 || self.raft.term != 0 {
+        let members = &self.raft.tracker.config;
+        if self.raft.log.last_index() != 0 || self.raft.term != 0 || members.voters.is_joint() {
             return Err(Error::Refused("only a node with nothing in its storage is bootstrapped"));
         }
         let mut seen = Vec::with_capacity(peers.len());
@@ -262,8 +263,8 @@ impl<S: Storage> RawNode<S> {
     /// response found in a message to a storage thread and addressed to this node.
     ///
     /// # Errors
-    /// [`Error::LocalMessage`] for any other message; [`Error::PeerNotFound`] if the node is no
-    /// member any more and thanks itself for nothing; else as [`RawNode::step`].
+    /// [`Error::LocalMessage`] for any other message; [`Error::Malformed`] for an answer to what this
+    /// node, in this life, never handed out.
     pub fn step_local(&mut self, mut m: Message) -> Result<()> {
         let from = m.from;
         let Some(kind) = m.kind() else {
@@ -279,7 +280,8 @@ impl<S: Storage> RawNode<S> {
             return Err(Error::LocalMessage { kind, from });
         }
         if own && !self.raft.tracker.progress.contains(from) {
-            return Err(Error::PeerNotFound { kind, from });
+            // It was removed meanwhile: its own word counts for nothing any more.
+            return Ok(());
         }
         let stepped = self.raft.step(&mut m);
         self.checked(stepped)
@@ -364,19 +366,19 @@ impl<S: Storage> RawNode<S> {
         self.raft.damaged.is_some()
     }
 
-    /// Takes up the sending to `to` where the storage said
-    /// [`crate::StorageError::LogTemporarilyUnavailable`]; for what else entries were read, the next
-    /// [`RawNode::ready`] or tick does.
+    /// Takes up what stopped because the storage said
+    /// [`crate::StorageError::LogTemporarilyUnavailable`]: sending, or application. A tick takes up
+    /// application, too, and another election timeout a campaign.
     ///
     /// # Errors
     /// Only [`Error::Invariant`].
     pub fn on_entries_fetched(&mut self, purpose: Fetch) -> Result<()> {
-        if let Fetch::Append { to } = purpose
-            && self.raft.is_leader()
-            && to != self.raft.id()
-        {
-            self.raft.send_append(to);
-            self.raft.send_appends(to);
+        match purpose {
+            Fetch::Append { to } if self.raft.is_leader() && to != self.raft.id() => {
+                self.raft.send_appends(to);
+            }
+            Fetch::Apply => self.raft.log.set_apply_away(false),
+            Fetch::Append { .. } | Fetch::Scan => {}
         }
         self.checked(Ok(()))
     }
@@ -427,7 +429,10 @@ impl<S: Storage> RawNode<S> {
         }
         let committed_entries = match self.raft.log.next_committed(self.applies_unstable()) {
             // They come when they are there; everything else need not wait.
-            Err(e) if e.is_temporary() => Vec::new(),
+            Err(e) if e.is_temporary() => {
+                self.raft.log.set_apply_away(true);
+                Vec::new()
+            }
             read => read?,
         };
         let mut ready = self.collect(committed_entries);

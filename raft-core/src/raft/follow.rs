@@ -135,8 +135,6 @@ impl<S: Storage> Raft<S> {
         if self.leader == NONE || self.is_leader() {
             return;
         }
-        // A leader that does not know the request takes this for a follower whose log ends below
-        // what is lost.
         let below = self.damaged.map_or(self.log.committed(), |d| d.low - 1);
         let answer = Message {
             to: self.leader,

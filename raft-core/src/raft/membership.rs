@@ -102,9 +102,7 @@ impl<S: Storage> Raft<S> {
                 raft.maybe_send_append(to, false);
             });
         }
-        if self.tracker.is_lone_voter(self.config.id) {
-            self.confirm_reads();
-        }
+        self.confirm_reads();
         if self.lead_transferee != NONE
             && !self.tracker.config.voters.contains(self.lead_transferee)
         {

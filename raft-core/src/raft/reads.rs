@@ -115,7 +115,6 @@ impl<S: Storage> Raft<S> {
         let leased = self.config.read_only_option == ReadOnlyOption::LeaseBased
             && self.lead_transferee == NONE
             && !self.lease_spent;
-        // A lone voter is its own quorum: nobody's answer would confirm anything.
         if leased || self.tracker.is_lone_voter(self.id()) {
             self.answer_read(m, index);
             return;
@@ -123,6 +122,8 @@ impl<S: Storage> Raft<S> {
         self.reads.add(m, index);
         self.reads.ack(self.config.id, self.reads.count());
         self.broadcast_heartbeat();
+        // The leader alone may be a quorum: nobody's answer would confirm anything.
+        self.confirm_reads();
     }
 
     /// Whether an entry of the leader's own term is committed.

@@ -86,9 +86,12 @@ impl<S: Storage> Raft<S> {
                 Err(malformed(kind, m, "a read has exactly one entry", m.index))
             }
             MessageType::StorageApplyResponse
-                if m.entries.last().is_some_and(|e| e.index > self.log.committed()) =>
+                if m.entries.last().is_some_and(|e| e.index > self.log.applying()) =>
             {
-                Err(malformed(kind, m, "what is applied is not committed", m.index))
+                Err(malformed(kind, m, "what is applied was not handed out", m.index))
+            }
+            MessageType::StorageAppendResponse if m.term > self.term => {
+                Err(malformed(kind, m, "what is written was not handed out", m.index))
             }
             _ => Ok(Examined::Plain),
         }

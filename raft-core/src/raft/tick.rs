@@ -8,6 +8,7 @@ use crate::storage::Storage;
 impl<S: Storage> Raft<S> {
     /// One tick. Errors of the storage are kept for the next [`crate::RawNode::ready`].
     pub(crate) fn tick(&mut self) -> Result<()> {
+        self.log.set_apply_away(false);
         match self.role {
             Role::Leader => {
                 self.tick_leader();

@@ -191,7 +191,19 @@ impl Cluster {
                 // lead, which may be the receiver.
                 let passed_on = message.kind() == Some(MessageType::TransferLeader);
                 let local = is_local(&message) && !passed_on;
+                let kind = message.kind();
+                let own = local && message.from == message.to;
                 let stepped = if local { raw.step_local(message) } else { raw.step(message) };
+                // etcd complains of a node that was removed and hears of itself; the core does not.
+                let config = raw.status().config;
+                let member =
+                    config.voters.contains(recipient.id) || config.learners.contains(recipient.id);
+                let stepped = match kind {
+                    Some(kind) if own && !member && stepped.is_ok() => {
+                        Err(Error::PeerNotFound { kind, from: recipient.id })
+                    }
+                    _ => stepped,
+                };
                 if let Some(text) = stepped.err().and_then(|error| self.error(&error)) {
                     self.output.push(&format!("{text}\n"));
                 }
