@@ -20,7 +20,7 @@ pub enum ReadOnlyOption {
 pub struct DamagedRange {
     /// The first lost index.
     pub low: u64,
-    /// The last lost index.
+    /// The last lost index; where the log's end is lost, the last that may have been there.
     pub high: u64,
 }
 

@@ -101,13 +101,18 @@
 //!     for message in ready.messages {
 //!         match message.to {
 //!             LOCAL_APPEND_THREAD => {
-//!                 // On a thread of its own, in order: snapshot, entries, hard state, sync.
+//!                 // On a thread of its own, in order: snapshot, entries, hard state. If there are
+//!                 // responses, sync before they are delivered.
+//!                 if let Some(snapshot) = message.snapshot {
+//!                     storage.apply_snapshot(*snapshot)?; // and give it to the state machine
+//!                 }
 //!                 storage.append(&message.entries)?;
 //!                 if message.term != 0 {
 //!                     let (term, vote, commit) = (message.term, message.vote, message.commit);
 //!                     storage.set_hard_state(HardState { term, vote, commit });
 //!                 }
 //!             }
+//!             // For configuration changes call apply_conf_change before the responses.
 //!             LOCAL_APPLY_THREAD => applied += message.entries.len(),
 //!             _peer => { /* send at once */ }
 //!         }

@@ -51,15 +51,19 @@ pub(crate) struct Log<S> {
 }
 
 impl<S: Storage> Log<S> {
-    /// Everything up to the beginning of the log is committed and applied.
-    pub(crate) fn new(storage: S, max_applying_bytes: u64) -> Result<Self> {
+    /// Everything up to the beginning of the log is committed and applied. If its last entry may be
+    /// damaged, its term need not be readable.
+    pub(crate) fn new(storage: S, max_applying_bytes: u64, damaged: bool) -> Result<Self> {
         let first = storage.first_index()?;
         let last = storage.last_index()?;
         if first == 0 || last == u64::MAX || last + 1 < first {
             let (low, high) = (1, last.saturating_add(1));
             return Err(Error::StoredState { what: "first index", value: first, low, high });
         }
-        let base_term = Some(storage.term(last)?);
+        let base_term = match storage.term(last) {
+            Err(_) if damaged => None,
+            term => Some(term?),
+        };
         Ok(Self {
             storage,
             unstable: Unstable::new(last + 1),
@@ -239,14 +243,30 @@ impl<S: Storage> Log<S> {
         self.committed.min(stable).min(self.hole.map_or(u64::MAX, |low| low - 1))
     }
 
+    /// What was lost is in the storage again, which may reach further now: looks at its end anew.
+    /// Nothing may be unstable.
+    pub(crate) fn refilled(&mut self, commit: u64) -> Result<()> {
+        debug_assert!(!self.unstable.has_entries() && self.unstable.snapshot().is_none());
+        let last = self.storage.last_index()?;
+        if last < self.last_index() || last == u64::MAX {
+            let what = "a log that was refilled ends earlier than before";
+            return Err(StorageError::Contract { what, index: last }.into());
+        }
+        self.base_term = Some(self.storage.term(last)?);
+        self.unstable = Unstable::new(last + 1);
+        self.hole = None;
+        self.commit_to(commit.min(last));
+        Ok(())
+    }
+
     /// Whether what is to be handed out next has to be waited for.
     pub(crate) fn set_apply_away(&mut self, away: bool) {
         self.apply_away = away;
     }
 
-    /// Entries from `low` on are missing, or (`None`) no more.
-    pub(crate) fn set_hole(&mut self, low: Option<u64>) {
-        self.hole = low;
+    /// Entries from `low` on are missing.
+    pub(crate) fn set_hole(&mut self, low: u64) {
+        self.hole = Some(low);
     }
 
     /// Whether there is something to hand out for application. A snapshot comes before entries.

@@ -101,6 +101,8 @@ pub(crate) struct Raft<S> {
     /// While it lasts, the node has just started and knows of no leader.
     booting: bool,
     pub(crate) damaged: Option<DamagedRange>,
+    /// The commit index that was stored: a damaged log may not reach it.
+    stored_commit: u64,
     /// The follower asked for a snapshot of at least this index; 0 for none.
     request_snapshot: u64,
     /// The storage could not be read for a message that was to be sent.
@@ -116,7 +118,7 @@ impl<S: Storage> Raft<S> {
             0 => config.max_size_per_msg,
             bytes => bytes,
         };
-        let mut log = Log::new(storage, max_applying)?;
+        let mut log = Log::new(storage, max_applying, config.damaged.is_some())?;
         let hard_state = check_stored(&mut log, initial.hard_state, config)?;
         let mut raft = Self {
             term: hard_state.term,
@@ -144,6 +146,7 @@ impl<S: Storage> Raft<S> {
             ),
             booting: config.lease_from_boot,
             damaged: config.damaged,
+            stored_commit: initial.hard_state.commit,
             request_snapshot: 0,
             read_error: None,
             config: config.clone(),
@@ -350,14 +353,15 @@ fn check_stored<S: Storage>(
 ) -> Result<HardState> {
     let refuse = |what, value, low, high| Err(Error::StoredState { what, value, low, high });
     let (base, last) = (log.committed(), log.last_index());
-    if stored.commit > last {
-        return refuse("commit index", stored.commit, base, last);
+    let known = config.damaged.map_or(last, |d| d.high.max(last));
+    if stored.commit > known {
+        return refuse("commit index", stored.commit, base, known);
     }
     if stored.term == u64::MAX || log.last_term() == u64::MAX {
         return refuse("term", u64::MAX, 0, u64::MAX - 1);
     }
     // What is compacted, or in a snapshot, was committed.
-    log.commit_to(stored.commit);
+    log.commit_to(stored.commit.min(last));
     let mut hard_state = stored;
     // Entries of a term without its hard state: nothing was promised in that term yet, a vote
     // neither. A snapshot alone, with no hard state, is how a cluster may begin.
@@ -373,10 +377,11 @@ fn check_stored<S: Storage>(
         log.applied_to(config.applied, 0);
     }
     if let Some(damaged) = config.damaged {
-        if damaged.low <= config.applied || damaged.high > last {
-            return refuse("damaged range", damaged.low, config.applied + 1, last);
+        // What is applied is not needed any more: a log without it is compacted, not damaged.
+        if damaged.low <= log.applied() {
+            return refuse("first damaged index", damaged.low, log.applied() + 1, u64::MAX);
         }
-        log.set_hole(Some(damaged.low));
+        log.set_hole(damaged.low);
     }
     Ok(hard_state)
 }

@@ -351,14 +351,14 @@ impl<S: Storage> RawNode<S> {
         self.checked(Ok(()))
     }
 
-    /// The range of [`Config::damaged`] is in the storage again, entry for entry: the node takes
-    /// part as before.
+    /// The range of [`Config::damaged`] is in the storage again, durable, entry for entry: the node
+    /// takes part as before.
     ///
     /// # Errors
-    /// Only [`Error::Invariant`].
+    /// [`Error::Storage`] if it is not, and the node stays damaged.
     pub fn mark_whole(&mut self) -> Result<()> {
-        self.raft.mark_whole();
-        self.checked(Ok(()))
+        let whole = self.raft.mark_whole();
+        self.checked(whole)
     }
 
     /// Whether the node knows of a hole in its log, see [`Config::damaged`].

@@ -4,6 +4,7 @@ use std::mem;
 
 use super::step::Examined;
 use super::{NONE, Raft, Role};
+use crate::error::Result;
 use crate::log::AppendPlan;
 use crate::message::{Message, MessageType, Snapshot};
 use crate::storage::Storage;
@@ -153,10 +154,18 @@ impl<S: Storage> Raft<S> {
         self.ask_for_snapshot();
     }
 
-    /// The lost range is there again: the node takes part as before.
-    pub(crate) fn mark_whole(&mut self) {
+    /// The lost range is there again: if that is so, the node takes part as before.
+    pub(crate) fn mark_whole(&mut self) -> Result<()> {
+        let Some(damaged) = self.damaged else { return Ok(()) };
+        for index in damaged.low..=damaged.high {
+            self.log.storage().term(index)?;
+        }
+        self.log.refilled(self.stored_commit)?;
         self.damaged = None;
-        self.log.set_hole(None);
+        if self.log.last_term() > self.term {
+            self.become_follower(self.log.last_term(), NONE);
+        }
+        Ok(())
     }
 
     pub(super) fn handle_forget_leader(&mut self) {
