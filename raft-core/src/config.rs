@@ -9,9 +9,12 @@ pub enum ReadOnlyOption {
     /// By a round of heartbeats: linearizable whatever the clocks do.
     #[default]
     Safe,
-    /// By the leader's lease: no round (but one once leadership was to be handed over), but a clock that stands still on the leader makes reads
-    /// stale. Needs [`Config::check_quorum`]. A quorum that restarts within an election timeout
-    /// elects at once, unless [`Config::lease_from_boot`] is on.
+    /// By the leader's lease: no round (but one once leadership was to be handed over). Needs
+    /// [`Config::check_quorum`]. The leader looks at its quorum once in an election timeout, so one
+    /// that is cut off can serve reads up to one election timeout after another was elected,
+    /// longer if its clock stands still; and after a quorum restarts, unless
+    /// [`Config::lease_from_boot`] is on. It is etcd's lease. Not for reads that must be
+    /// linearizable.
     LeaseBased,
 }
 

@@ -252,6 +252,9 @@ impl<S: Storage> RawNode<S> {
         if m.term == 0 && !without_term {
             return malformed("it has no term");
         }
+        if m.term != 0 && matches!(kind, MessageType::Propose | MessageType::ReadIndex) {
+            return malformed("a forwarded request is of no term");
+        }
         if kind.is_response() && !self.raft.tracker.progress.contains(from) {
             return Err(Error::PeerNotFound { kind, from });
         }

@@ -22,8 +22,8 @@ impl<S: Storage> Raft<S> {
 
     fn snapshot_written(&mut self, index: u64) {
         self.log.unstable.snapshot_stable(index);
-        // One that was overtaken by a newer one says nothing about that.
-        if index <= self.log.committed() && self.log.unstable.snapshot().is_none() {
+        // Also of one that a newer one has overtaken: what is stored of a snapshot is applied.
+        if index <= self.log.committed() {
             self.applied_to(index, 0);
         }
     }
