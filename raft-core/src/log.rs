@@ -227,14 +227,16 @@ impl<S: Storage> Log<S> {
         self.applying_paused = self.applying_bytes >= self.max_applying_bytes;
     }
 
-    /// `entries` were handed out for application.
-    pub(crate) fn accept_applying(&mut self, entries: &[Entry], allow_unstable: bool) {
-        let Some(last) = entries.last() else { return };
+    /// `entries` were handed out for application. Returns their encoded bytes.
+    pub(crate) fn accept_applying(&mut self, entries: &[Entry], allow_unstable: bool) -> u64 {
+        let Some(last) = entries.last() else { return 0 };
+        let bytes = encoded_size(entries);
         self.applying = last.index;
-        self.applying_bytes = self.applying_bytes.saturating_add(encoded_size(entries));
+        self.applying_bytes = self.applying_bytes.saturating_add(bytes);
         // A batch that was cut short had no room for more: the next waits until this is applied.
         self.applying_paused = self.applying_bytes >= self.max_applying_bytes
             || last.index < self.max_appliable(allow_unstable);
+        bytes
     }
 
     /// The last index that may be handed out.

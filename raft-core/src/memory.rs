@@ -207,7 +207,7 @@ impl Storage for MemoryStorage {
         }
         let range = (low - inner.first()) as usize..(high - inner.first()) as usize;
         let mut bytes = 0;
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(range.len().min(1024));
         for entry in inner.entries.range(range) {
             bytes += entry.encoded_len() as u64;
             if bytes > max_bytes && !out.is_empty() {

@@ -92,7 +92,8 @@ impl MajorityConfig {
         }
         // Ascending, a majority is at this place and behind it.
         let place = self.len() - self.majority();
-        *indexes.select_nth_unstable(place).1
+        indexes.sort_unstable();
+        indexes[place]
     }
 
     /// How an election stands, by what `votes` says of each voter: yes, no, or nothing yet. Without

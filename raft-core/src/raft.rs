@@ -83,6 +83,9 @@ pub(crate) struct Raft<S> {
     pub(crate) msgs: Vec<Message>,
     /// May be sent once everything in the log, and the hard state, is durable.
     pub(crate) msgs_after_append: Vec<Message>,
+    /// Leader, synchronous storage writes: the last indexes of its own appends, which count for it
+    /// once they are durable.
+    pub(crate) own_appends: Vec<u64>,
     /// Leader: the index of the newest configuration change that may not be applied yet.
     pub(crate) pending_conf_index: u64,
     /// Leader: an index from which on entries are of its own term.
@@ -131,6 +134,7 @@ impl<S: Storage> Raft<S> {
             is_learner: false,
             msgs: Vec::new(),
             msgs_after_append: Vec::new(),
+            own_appends: Vec::new(),
             pending_conf_index: 0,
             term_start: 0,
             uncommitted_size: 0,
@@ -202,6 +206,7 @@ impl<S: Storage> Raft<S> {
         self.heartbeat_elapsed = 0;
         let (low, high) = self.config.election_range();
         self.randomized_timeout = self.rng.u32(low..high);
+        self.own_appends.clear();
         self.pending_conf_index = 0;
         self.uncommitted_size = 0;
         self.reads = ReadOnly::default();

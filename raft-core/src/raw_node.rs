@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::log::{encoded_size, payload_size};
+use crate::log::payload_size;
 use crate::message::{
     ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
     HardState, Message, MessageType, Snapshot,
@@ -34,24 +34,28 @@ pub enum SnapshotStatus {
     Failure,
 }
 
-/// What an [`RawNode::advance`] says is done: etcd steps messages to itself then.
-#[derive(Debug)]
+/// Vectors of up to this many elements are kept from one `Ready` to the next.
+const KEPT_CAPACITY: usize = 1024;
+
+/// What an [`RawNode::advance`] says is done.
+#[derive(Clone, Copy, Debug)]
 struct Outstanding {
     number: u64,
-    /// Promises to itself.
-    own: Vec<Message>,
+    /// The leader's term, and how many of its own appends were written in it.
+    own_appends: (u64, usize),
     /// Of the log and the term when it was handed out.
     written: Option<Written>,
     /// Last index, encoded and payload bytes of what was to be applied.
     applied: Option<(u64, u64, u64)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Written {
     term: u64,
     /// Last index and term; 0 for no entries.
     last: (u64, u64),
-    snapshot: Option<Snapshot>,
+    /// The index of the snapshot.
+    snapshot: Option<u64>,
 }
 
 /// One member of a Raft group: feed it ticks, messages and proposals, do what its [`Ready`] says.
@@ -63,7 +67,11 @@ pub struct RawNode<S> {
     last_hard_state: HardState,
     /// Synchronous storage writes: the `Ready` that was not given back yet.
     outstanding: Option<Outstanding>,
+    /// Synchronous storage writes: votes for itself, which wait for [`RawNode::advance`].
+    own_votes: Vec<Message>,
     readies: u64,
+    /// Memory for the entries of the next `Ready`.
+    spare: Vec<Entry>,
 }
 
 impl<S: Storage> RawNode<S> {
@@ -81,7 +89,15 @@ impl<S: Storage> RawNode<S> {
         // log need not be.
         let made_good = stored.term != raft.term;
         let last_hard_state = if made_good { stored } else { raft.hard_state() };
-        Ok(Self { raft, last_soft_state, last_hard_state, outstanding: None, readies: 0 })
+        Ok(Self {
+            raft,
+            last_soft_state,
+            last_hard_state,
+            outstanding: None,
+            own_votes: Vec::new(),
+            readies: 0,
+            spare: Vec::new(),
+        })
     }
 
     /// Begins a new cluster: every node of `peers` is called once, on an empty storage, with the
@@ -162,7 +178,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`Error::ProposalDropped`] with the reason.
     pub fn propose(&mut self, data: impl Into<Bytes>) -> Result<()> {
-        self.propose_entries(vec![Entry { data: data.into(), ..Entry::default() }])
+        self.propose_entries(&mut [Entry { data: data.into(), ..Entry::default() }])
     }
 
     /// Proposes several entries, all or none.
@@ -170,14 +186,13 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// As [`RawNode::propose`].
     pub fn propose_batch(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<()> {
-        self.propose_entries(
-            data.into_iter().map(|data| Entry { data, ..Entry::default() }).collect(),
-        )
+        let entries = data.into_iter().map(|data| Entry { data, ..Entry::default() });
+        self.propose_entries(&mut entries.collect::<Vec<_>>())
     }
 
-    fn propose_entries(&mut self, entries: Vec<Entry>) -> Result<()> {
-        let from = self.raft.id();
-        self.step_own(MessageType::Propose, Message { from, entries, ..Message::default() })
+    fn propose_entries(&mut self, entries: &mut [Entry]) -> Result<()> {
+        let proposed = self.raft.propose(entries);
+        self.checked(proposed)
     }
 
     /// Proposes a configuration change. One that cannot be made now (another is not applied yet,
@@ -202,7 +217,7 @@ impl<S: Storage> RawNode<S> {
     fn propose_change(&mut self, entry: Entry) -> Result<()> {
         // A follower that forwards it would learn too late that nobody can read it.
         decode_conf_change(&entry)?;
-        self.propose_entries(vec![entry])
+        self.propose_entries(&mut [entry])
     }
 
     /// Switches to the configuration that a committed change leads to, and returns it: it must be
@@ -438,21 +453,24 @@ impl<S: Storage> RawNode<S> {
             }
             read => read?,
         };
+        let unstable = self.applies_unstable();
+        let applying_bytes = self.raft.log.accept_applying(&committed_entries, unstable);
         let mut ready = self.collect(committed_entries);
         if self.raft.config.async_storage_writes {
             self.address_storage(&mut ready);
         } else {
-            self.hold_back(&mut ready);
+            self.hold_back(&mut ready, applying_bytes);
         }
         self.raft.log.unstable.accept();
-        self.raft.log.accept_applying(&ready.committed_entries, self.applies_unstable());
-        self.checked(Ok(ready))
+        self.checked(Ok(()))?;
+        Ok(ready)
     }
 
     fn collect(&mut self, committed_entries: Vec<Entry>) -> Ready {
         let raft = &mut self.raft;
         let (soft_state, hard_state) = (raft.soft_state(), raft.hard_state());
-        let entries: Vec<Entry> = raft.log.unstable.next_entries().cloned().collect();
+        let mut entries = std::mem::take(&mut self.spare);
+        entries.extend(raft.log.unstable.next_entries().cloned());
         let must_sync = !entries.is_empty()
             || hard_state.term != self.last_hard_state.term
             || hard_state.vote != self.last_hard_state.vote;
@@ -487,7 +505,8 @@ impl<S: Storage> RawNode<S> {
         // Also of a write without entries: an acknowledgement that is overtaken by a change of term
         // does not count, and then no other would come.
         let last = if entries { (log.last_index(), log.last_term()) } else { (0, 0) };
-        Some(Written { term: self.raft.term, last, snapshot: ready.snapshot.clone() })
+        let snapshot = ready.snapshot.as_ref().map(Snapshot::index);
+        Some(Written { term: self.raft.term, last, snapshot })
     }
 
     /// Asynchronous writes: work for the storage threads, with what is to be said when it is done.
@@ -510,7 +529,7 @@ impl<S: Storage> RawNode<S> {
             append.responses.extend(written.map(|w| {
                 let answer = local(MessageType::StorageAppendResponse, LOCAL_APPEND_THREAD, me);
                 let (index, log_term) = w.last;
-                let snapshot = w.snapshot.map(Box::new);
+                let snapshot = ready.snapshot.clone().map(Box::new);
                 Message { term: w.term, index, log_term, snapshot, ..answer }
             }));
             ready.messages.push(append);
@@ -527,22 +546,23 @@ impl<S: Storage> RawNode<S> {
 
     /// Synchronous writes: promises to peers go out with this `Ready`, whose driver writes first;
     /// those to itself wait for [`RawNode::advance`].
-    fn hold_back(&mut self, ready: &mut Ready) {
+    fn hold_back(&mut self, ready: &mut Ready, applying_bytes: u64) {
         let written = self.written(ready);
-        let me = self.raft.id();
-        let mut own = Vec::new();
-        for message in self.raft.msgs_after_append.drain(..) {
-            if message.to == me {
-                own.push(message);
-            } else {
-                ready.messages.push(message);
+        let (me, after) = (self.raft.id(), &mut self.raft.msgs_after_append);
+        if ready.messages.is_empty() && after.iter().all(|m| m.to != me) {
+            std::mem::swap(&mut ready.messages, after);
+        } else {
+            for message in after.drain(..) {
+                let own = message.to == me;
+                if own { &mut self.own_votes } else { &mut ready.messages }.push(message);
             }
         }
         let committed = &ready.committed_entries;
-        let applied = committed
-            .last()
-            .map(|last| (last.index, encoded_size(committed), payload_size(committed)));
-        self.outstanding = Some(Outstanding { number: ready.number, own, written, applied });
+        let applied =
+            committed.last().map(|last| (last.index, applying_bytes, payload_size(committed)));
+        let own_appends = (self.raft.term, self.raft.own_appends.len());
+        let number = ready.number;
+        self.outstanding = Some(Outstanding { number, own_appends, written, applied });
     }
 
     /// Says that everything in `ready` is done: written, sent and applied. Only with synchronous
@@ -558,12 +578,14 @@ impl<S: Storage> RawNode<S> {
         self.reuse(ready);
         let mut outcome = Ok(());
         // Promises first: while the entries are still at hand, their terms are.
-        for mut message in done.own {
-            let stepped = self.raft.step(&mut message);
+        for mut vote in std::mem::take(&mut self.own_votes) {
+            let stepped = self.raft.step(&mut vote);
             outcome = outcome.and(stepped);
         }
+        let (term, count) = done.own_appends;
+        self.raft.own_appends_written(term, count);
         if let Some(written) = done.written {
-            self.raft.written(written.term, written.last, written.snapshot.as_ref());
+            self.raft.written(written.term, written.last, written.snapshot);
         }
         if let Some((index, encoded, payload)) = done.applied {
             self.raft.applied(index, encoded, payload);
@@ -571,11 +593,22 @@ impl<S: Storage> RawNode<S> {
         self.checked(outcome)
     }
 
-    /// Keeps the largest of the vectors for the next time.
-    fn reuse(&mut self, mut ready: Ready) {
-        if self.raft.msgs.is_empty() {
-            ready.messages.clear();
-            self.raft.msgs = ready.messages;
+    /// Keeps vectors for the next time.
+    fn reuse(&mut self, ready: Ready) {
+        let Ready { mut entries, mut committed_entries, mut messages, .. } = ready;
+        if self.raft.msgs.capacity() == 0 && messages.capacity() <= KEPT_CAPACITY {
+            messages.clear();
+            self.raft.msgs = messages;
+        }
+        entries.clear();
+        committed_entries.clear();
+        let larger = if entries.capacity() < committed_entries.capacity() {
+            committed_entries
+        } else {
+            entries
+        };
+        if larger.capacity() <= KEPT_CAPACITY {
+            self.spare = larger;
         }
     }
 

@@ -116,8 +116,9 @@ impl Unstable {
     /// Appends entries in place of whatever is at their indexes and behind. They are contiguous and
     /// leave no gap.
     pub(crate) fn truncate_and_append(&mut self, entries: impl IntoIterator<Item = Entry>) {
-        let mut entries = entries.into_iter().peekable();
-        let Some(first) = entries.peek().map(|e| e.index) else { return };
+        let mut entries = entries.into_iter();
+        let Some(entry) = entries.next() else { return };
+        let first = entry.index;
         debug_assert!(first <= self.end(), "a gap before {first}, the log ends at {}", self.end());
         if first <= self.offset {
             // Storage has entries from `first` on: the next write replaces them.
@@ -129,6 +130,7 @@ impl Unstable {
             // What is being written from `first` on is not what is in the log any more.
             self.offset_in_progress = self.offset_in_progress.min(first);
         }
+        self.entries.push_back(entry);
         self.entries.extend(entries);
     }
 }

@@ -1,6 +1,8 @@
 //! The leader's side of replication: what is sent to whom, and what is committed (paper, sections
 //! 5.3 and 5.4.2; thesis, section 10.2.1).
 
+use std::mem;
+
 use super::{NONE, Raft};
 use crate::log::{encoded_size, payload_size};
 use crate::message::{Entry, Message, MessageType};
@@ -184,6 +186,22 @@ impl<S: Storage> Raft<S> {
         } else {
             self.acknowledged(m.from, m.index);
         }
+    }
+
+    /// The first `count` of the leader's own appends, handed out in `term`, are durable.
+    pub(crate) fn own_appends_written(&mut self, term: u64, count: usize) {
+        // In another role or term there are others, or none.
+        if term != self.term || !self.is_leader() {
+            return;
+        }
+        let mut appends = mem::take(&mut self.own_appends);
+        let count = count.min(appends.len());
+        // Where nobody is to be told what each of them commits, the last is enough.
+        let skip = if self.tracker.progress.len() == 1 { count.saturating_sub(1) } else { 0 };
+        for index in appends.drain(..count).skip(skip) {
+            self.acknowledged(self.id(), index);
+        }
+        self.own_appends = appends;
     }
 
     /// `from` has everything up to `index`.

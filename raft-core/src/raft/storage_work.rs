@@ -8,15 +8,15 @@ use crate::storage::Storage;
 impl<S: Storage> Raft<S> {
     /// What was handed out in `term` is durable: everything up to the last entry as it was then,
     /// and the snapshot.
-    pub(crate) fn written(&mut self, term: u64, last: (u64, u64), snapshot: Option<&Snapshot>) {
+    pub(crate) fn written(&mut self, term: u64, last: (u64, u64), snapshot: Option<u64>) {
         let (index, log_term) = last;
         // In another term the entries may have been replaced meanwhile, even by some of the same
         // index and term that are to be written again. A snapshot stays what it is.
         if term == self.term && index != 0 {
             self.log.stable_to(index, log_term);
         }
-        if let Some(snapshot) = snapshot {
-            self.snapshot_written(snapshot.index());
+        if let Some(index) = snapshot {
+            self.snapshot_written(index);
         }
     }
 
@@ -30,7 +30,8 @@ impl<S: Storage> Raft<S> {
 
     /// The append thread has written what it was sent.
     pub(super) fn append_written(&mut self, m: &Message) {
-        self.written(m.term, (m.index, m.log_term), m.snapshot.as_deref());
+        let snapshot = m.snapshot.as_deref().map(Snapshot::index);
+        self.written(m.term, (m.index, m.log_term), snapshot);
     }
 
     /// The apply thread has applied the entries of the message.
