@@ -1,12 +1,8 @@
 //! How a leader sends to a follower, and how much (facts 58 to 68).
 
-use raft_core::{
-    Config, DropReason, Error, MemoryStorage, Message, MessageType, SnapshotStatus,
-};
+use raft_core::{Config, DropReason, Error, MemoryStorage, Message, MessageType, SnapshotStatus};
 
-use crate::hand::{
-    Node, ack, config, message, of, only, reject, snapshotted, stored, voters,
-};
+use crate::hand::{Node, ack, config, message, of, only, reject, snapshotted, stored, voters};
 use MessageType::{Append, Heartbeat, HeartbeatResponse, Snapshot};
 
 fn alive(from: u64, node: &Node) -> Message {

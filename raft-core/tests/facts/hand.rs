@@ -25,7 +25,8 @@ pub(crate) fn entry(term: u64, index: u64, data: &'static str) -> Entry {
 
 /// Entries of these terms, the first of them at `first`.
 pub(crate) fn entries(first: u64, terms: &[u64]) -> Vec<Entry> {
-    terms.iter().zip(first..).map(|(term, index)| entry(*term, index, "x")).collect()
+    let at = |nth: usize| first.wrapping_add(nth as u64);
+    terms.iter().enumerate().map(|(nth, term)| entry(*term, at(nth), "x")).collect()
 }
 
 /// A storage with entries of these terms from index 1 on; hard state in the last of them.

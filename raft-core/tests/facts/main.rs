@@ -3,6 +3,7 @@
 //!
 //! A number in a comment is that of the fact in the table of docs/TESTING.md.
 
+mod beyond_etcd;
 mod flow;
 mod hand;
 mod log;

@@ -168,6 +168,26 @@ fn a_leased_read_is_answered_at_once_and_by_nobodys_leave() {
     assert_eq!((answer.kind(), answer.to, answer.index), (Some(ReadIndexResponse), 3, 1));
 }
 
+// 21: etcd answers at once, though the other may have been elected in spite of the lease.
+#[test]
+fn once_somebody_was_told_to_campaign_reads_take_a_round_of_heartbeats() {
+    let mut node = leased().lead();
+    node.take(ack(2, 1, 1));
+    node.raw.transfer_leader(2).expect("a leader");
+    node.run();
+    for ticks in [0, 10] {
+        // Also after the transfer was given up: what was sent may still arrive.
+        node.take(ack(3, 1, 1));
+        node.tick(ticks);
+        node.raw.read_index("r").expect("a leader");
+        assert_eq!(of(&node.run(), Heartbeat).len(), 2);
+        assert_eq!(node.reads, []);
+    }
+    let context = 2_u64.to_le_bytes().to_vec().into();
+    node.take(raft_core::Message { context, ..message(HeartbeatResponse, 3, 1) });
+    assert_eq!(node.reads.len(), 2);
+}
+
 // 21
 #[test]
 fn a_lease_is_not_given_up_by_forgetting_the_leader() {

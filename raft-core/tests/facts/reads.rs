@@ -1,13 +1,10 @@
 //! Reads without writing to the log (facts 69 to 72).
 
 use raft_core::{
-    ConfState, Error, MemoryStorage, Message, MessageType, Peer, ReadDropReason,
-    ReadState, Role,
+    ConfState, Error, MemoryStorage, Message, MessageType, Peer, ReadDropReason, ReadState, Role,
 };
 
-use crate::hand::{
-    Group, Node, ack, config, entry, heartbeat, message, of, only, stored, voters,
-};
+use crate::hand::{Group, Node, ack, config, entry, heartbeat, message, of, only, stored, voters};
 use MessageType::{Heartbeat, HeartbeatResponse, ReadIndex, ReadIndexResponse};
 
 /// Leads 1, 2 and 3, with an entry of its term committed.
@@ -162,11 +159,8 @@ fn a_follower_answers_a_heartbeat_with_its_context() {
 // 70
 #[test]
 fn in_a_joint_configuration_both_halves_confirm_a_read_and_learners_do_not() {
-    let members = ConfState {
-        voters_outgoing: vec![1, 4, 5],
-        learners: vec![6, 7],
-        ..voters(&[1, 2, 3])
-    };
+    let members =
+        ConfState { voters_outgoing: vec![1, 4, 5], learners: vec![6, 7], ..voters(&[1, 2, 3]) };
     let mut node = Node::new(&config(1), MemoryStorage::with_conf_state(members)).lead();
     node.take(ack(2, 1, 1));
     node.take(ack(4, 1, 1));
@@ -188,6 +182,22 @@ fn a_lone_voter_needs_nobody() {
     assert_eq!(answered(&node), [(1, b"r".as_slice())]);
     let answer = node.take(asked_by(2, "s"));
     assert_eq!(of(&answer, ReadIndexResponse)[0].index, 1);
+}
+
+// 70
+#[test]
+fn a_lone_voter_that_is_not_the_leader_has_to_be_asked() {
+    let config = raft_core::Config { step_down_on_removal: false, ..config(1) };
+    let storage = MemoryStorage::with_conf_state(voters(&[1, 2]));
+    let mut node = Node::new(&config, storage).lead();
+    node.take(ack(2, 1, 1));
+    let leaving = raft_core::ConfChangeSingle::new(raft_core::ConfChangeType::RemoveNode, 1);
+    node.raw.apply_conf_change(&crate::hand::changes(&[leaving])).expect("a change that fits");
+    assert_eq!((node.role(), node.members().as_str()), (Role::Leader, "voters=(2)"));
+    read(&mut node, "r");
+    assert_eq!(answered(&node), []);
+    node.take(confirm(2, 1, 1));
+    assert_eq!(answered(&node), [(1, b"r".as_slice())]);
 }
 
 // 70

@@ -7,8 +7,8 @@ use raft_core::{
 };
 
 use crate::hand::{
-    Node, Threaded, ack, append, config, entries, entry, granted, heartbeat, install, of, only, snapshot,
-    stored, vote, voters,
+    Node, Threaded, ack, append, config, entries, entry, granted, heartbeat, install, of, only,
+    snapshot, stored, vote, voters,
 };
 use MessageType::{
     Append, AppendResponse, Heartbeat, HeartbeatResponse, StorageAppend, StorageAppendResponse,
@@ -220,7 +220,8 @@ fn answers_about_log_and_votes_wait_for_the_disk_and_everything_else_goes_at_onc
     assert_eq!(only(node.take(heartbeat(2, 1, 0))).kind(), Some(HeartbeatResponse));
     assert_eq!(node.take(vote(3, 2, (1, 1))), []);
     assert_eq!(node.take(crate::hand::pre_vote(3, 3, (0, 0))), [], "nor a refusal");
-    let said: Vec<_> = node.write_all().iter().map(|m| (m.kind().expect("known"), m.reject)).collect();
+    let said: Vec<_> =
+        node.write_all().iter().map(|m| (m.kind().expect("known"), m.reject)).collect();
     let expected = [
         (AppendResponse, false),
         (AppendResponse, true),
