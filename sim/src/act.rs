@@ -177,11 +177,15 @@ impl<S: Store> Cluster<S> {
         if within {
             return Ok(());
         }
-        broken("linearizable reads", format!("{id} is told {} for read {context}", read.index))
+        let detail = format!(
+            "{id} is told {} for read {context}: {:?}",
+            read.index, config.read_only_option
+        );
+        broken("linearizable reads", detail)
     }
 
     fn part(&mut self) {
-        if self.rng.u8(..3) == 0 {
+        if self.rng.bool() {
             self.network.heal();
         } else {
             self.stats.partitions += 1;
@@ -197,7 +201,7 @@ impl<S: Store> Cluster<S> {
         if damage {
             self.damage(n)?;
         }
-        let away = self.rng.u64(1..TICK * 10);
+        let away = self.rng.u64(1..TICK * 6);
         self.queue.after(away, Event::Restart { node: n });
         Ok(())
     }

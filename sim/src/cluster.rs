@@ -123,10 +123,16 @@ impl<S: Store> Cluster<S> {
             nodes,
             trace,
         };
+        cluster.checker.blind_to_votes =
+            matches!(cluster.options.plant, Plant::UncheckedVote | Plant::AckBeforeWrite);
         for n in 0..cluster.nodes.len() {
             cluster.start(n)?;
         }
         cluster.queue.after(1, Event::Act);
+        if cluster.rng.bool() {
+            // Otherwise a good part of a short run is spent on the first election.
+            cluster.call(0, RawNode::campaign)?;
+        }
         Ok(cluster)
     }
 
@@ -268,6 +274,9 @@ impl<S: Store> Cluster<S> {
             raft_core::DamagedRange { low: lost.low, high: log.last() }
         });
         let damaged = config.damaged.is_some();
+        if !damaged && log.last() > 0 {
+            self.checker.stored(&node.store)?;
+        }
         let raw = RawNode::new(&config, node.store.clone());
         let mut raw = raw.or_else(|e| broken("a node restarts", format!("{}: {e}", node.id)))?;
         if options.bootstrap && node.id <= options.voters && log == Shadow::default() {
@@ -295,7 +304,7 @@ impl<S: Store> Cluster<S> {
 
     /// Cuts the power of a node. Writes in progress may be done or not, each whole.
     pub(crate) fn crash(&mut self, n: usize) -> Checked {
-        let early = self.options.plant == Plant::AckBeforeWrite;
+        let early = self.is_early();
         let node = &mut self.nodes[n];
         if node.raw.is_none() {
             return Ok(());

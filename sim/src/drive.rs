@@ -19,6 +19,8 @@ impl<S: Store> Cluster<S> {
     pub(crate) fn pump(&mut self, n: usize) -> Checked {
         let synchronous = !self.options.config.async_storage_writes;
         loop {
+            // Work may be left over from before, and what is done at once may bring new.
+            self.work(n)?;
             let node = &mut self.nodes[n];
             let Some(raw) = node.raw.as_mut() else { return Ok(()) };
             if !raw.has_ready() || (synchronous && !node.jobs.is_empty()) {
@@ -67,7 +69,7 @@ impl<S: Store> Cluster<S> {
         for read in &ready.read_states {
             self.read_answered(n, read)?;
         }
-        let early = self.options.plant == Plant::AckBeforeWrite;
+        let early = self.is_early();
         if self.options.config.async_storage_writes {
             for message in ready.messages {
                 self.route(n, message)?;
@@ -80,14 +82,14 @@ impl<S: Store> Cluster<S> {
             }
             self.nodes[n].jobs.push_back(Job::Ready(Box::new(ready)));
         }
-        self.work(n)
+        Ok(())
     }
 
     /// A message of an asynchronous `Ready`: to a thread, or to a peer.
     fn route(&mut self, n: usize, mut message: Message) -> Checked {
         match message.to {
             LOCAL_APPEND_THREAD => {
-                if self.options.plant == Plant::AckBeforeWrite {
+                if self.is_early() {
                     for response in std::mem::take(&mut message.responses) {
                         self.respond(n, response)?;
                     }
@@ -99,6 +101,11 @@ impl<S: Store> Cluster<S> {
             _ => self.send(n, message)?,
         }
         Ok(())
+    }
+
+    /// Whether messages leave before anything is written: a bug.
+    pub(crate) fn is_early(&self) -> bool {
+        matches!(self.options.plant, Plant::AckBeforeWrite | Plant::UnsyncedPromise)
     }
 
     /// Lets the threads do their work: at once, or as an event to come.
@@ -129,10 +136,15 @@ impl<S: Store> Cluster<S> {
     /// Follows the node's log, and what it says is committed.
     fn note_log(&mut self, n: usize, ready: &Ready) -> Checked {
         let node = &mut self.nodes[n];
+        if node.seen.overtaken && ready.snapshot.is_none() {
+            let detail = format!("{} left its machine's configuration without reason", node.id);
+            return broken("equal configurations", detail);
+        }
         if let Some(snapshot) = &ready.snapshot {
             node.shadow.restore(snapshot.index(), snapshot.term());
             node.seen.restored = snapshot.index();
             node.seen.waiting = false;
+            node.seen.overtaken = false;
         }
         if let Some(first) = ready.entries.first() {
             let before = node.shadow.term(first.index - 1).unwrap_or(0);
@@ -260,7 +272,7 @@ impl<S: Store> Cluster<S> {
     /// Applies an entry: each once in a life, in order.
     fn apply(&mut self, n: usize, entry: &Entry) -> Checked {
         let node = &mut self.nodes[n];
-        if entry.index <= node.seen.restored {
+        if entry.index <= node.seen.restored || node.seen.overtaken {
             // A snapshot that has come meanwhile covers it.
             return Ok(());
         }
@@ -276,6 +288,9 @@ impl<S: Store> Cluster<S> {
             self.apply_change(n, entry)?;
         }
         let node = &self.nodes[n];
+        if node.seen.overtaken {
+            return Ok(());
+        }
         self.stats.applied += 1;
         self.checker.applied(node.id, &node.machine.now)
     }
@@ -289,6 +304,11 @@ impl<S: Store> Cluster<S> {
         let Ok(change) = change else {
             return broken("proposals", "a configuration change that cannot be decoded");
         };
+        if self.is_overtaken(n) {
+            self.nodes[n].seen.overtaken = true;
+            self.stats.overtaken += 1;
+            return Ok(());
+        }
         let unwanted = !change.context.is_empty()
             && !change.leaves_joint()
             && entry_hash(entry).is_multiple_of(16);
@@ -312,6 +332,15 @@ impl<S: Store> Cluster<S> {
             }
             Err(e) => broken("sound nodes agree", format!("{}: {e}", node.id)),
         }
+    }
+
+    /// Whether the node has gone on to the configuration of a snapshot already.
+    fn is_overtaken(&self, n: usize) -> bool {
+        let node = &self.nodes[n];
+        let config = node.raw.as_ref().map(|raw| raw.status().config.conf_state());
+        // Bootstrapped nodes have the first configuration before they apply it.
+        let begun = node.machine.now.applied > self.options.voters || !self.options.bootstrap;
+        begun && config.is_some_and(|config| !config.equivalent(&node.machine.now.conf_state))
     }
 
     /// A message leaves a node: what it promises must be so.

@@ -29,6 +29,8 @@ pub(crate) struct Seen {
     /// The index of the last snapshot that it was to install.
     pub(crate) restored: u64,
     pub(crate) damaged: bool,
+    /// A snapshot was stepped that no `Ready` has shown yet: entries before it do not count.
+    pub(crate) overtaken: bool,
     /// It has asked for a snapshot, and acknowledges nothing before that comes.
     pub(crate) waiting: bool,
 }

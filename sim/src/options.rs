@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use raft_core::{Config, ReadOnlyOption};
 
-use crate::queue::{TICK, Time};
+use crate::queue::Time;
 
 /// A bug that a driver, a disk or a network could have. Planted, so that the checker is seen to
 /// find it.
@@ -14,6 +14,10 @@ pub enum Plant {
     Nothing,
     /// A restarted node does not remember for whom it voted.
     ForgottenVote,
+    /// The same, where nobody looks at single votes.
+    UncheckedVote,
+    /// Promises leave before they are written, where nobody knows of it.
+    UnsyncedPromise,
     /// A restarted node has the term that it had when it was made.
     ForgottenTerm,
     /// Messages leave, and own acknowledgements count, before anything is written.
@@ -24,8 +28,6 @@ pub enum Plant {
     UntoldDamage,
     /// A repeated answer is taken for one of another node.
     Impostor,
-    /// Several configuration changes are on their way at once.
-    UncheckedChanges,
     /// Reads are answered by whoever is asked, with its own commit index.
     LocalReads,
     /// A state machine leaves out an entry after a restart.
@@ -109,10 +111,10 @@ impl Options {
             priorities: rng.u8(..5) == 0,
             skew: if rng.bool() { 0 } else { rng.u64(1..40) },
             network: network(rng),
-            append_delay: rng.choice([0, 0, 20, 100, 300]).unwrap_or(0),
-            apply_delay: rng.choice([0, 0, 20, 100, 500]).unwrap_or(0),
+            append_delay: rng.choice([0, 0, 10, 50, 200]).unwrap_or(0),
+            apply_delay: rng.choice([0, 0, 10, 50, 300]).unwrap_or(0),
             fetch_one_in: rng.choice([0, 0, 0, 3]).unwrap_or(0),
-            act_every: rng.choice([10, 20, 50, 100]).unwrap_or(50),
+            act_every: rng.choice([15, 30, 60, 100]).unwrap_or(50),
             weights: weights(rng),
             payload_max: rng.choice([8, 40, 300]).unwrap_or(40),
             plant,
@@ -187,7 +189,7 @@ fn network(rng: &mut Rng) -> NetworkOptions {
         straggle,
         snapshot_loss: rare(500),
         report_unreachable: rare(1000),
-        delay_max: rng.choice([1, 10, 50, 150, 400]).unwrap_or(50).min(TICK * 4),
+        delay_max: rng.choice([1, 5, 10, 10, 30, 30, 100, 300]).unwrap_or(10),
     }
 }
 
@@ -197,15 +199,15 @@ fn weights(rng: &mut Rng) -> Weights {
     Weights {
         propose: 20 + some(60),
         change: some(20),
-        transfer: some(10),
-        campaign: some(10),
+        transfer: some(6),
+        campaign: some(4),
         forget: some(4),
         read: some(30),
-        crash: some(20),
-        damage: some(8),
-        partition: some(15),
-        snapshot: some(20),
-        flush: some(20),
+        crash: some(6),
+        damage: some(3),
+        partition: some(6),
+        snapshot: some(10),
+        flush: some(10),
         request: some(3),
     }
 }
@@ -215,11 +217,7 @@ fn plant_needs(plant: Plant, rng: &mut Rng, options: &mut Options) {
     let Options { weights, config, .. } = options;
     match plant {
         Plant::Nothing => return,
-        Plant::UncheckedChanges => {
-            config.disable_conf_change_validation = true;
-            weights.change = 60;
-            weights.partition = 15;
-        }
+        Plant::NoTruncation => weights.partition = 20,
         Plant::LocalReads => {
             config.read_only_option = ReadOnlyOption::Safe;
             weights.read = 40;
@@ -232,7 +230,7 @@ fn plant_needs(plant: Plant, rng: &mut Rng, options: &mut Options) {
             config.async_storage_writes = true;
             options.append_delay = 300;
         }
-        Plant::AckBeforeWrite => options.append_delay = 300,
+        Plant::AckBeforeWrite | Plant::UnsyncedPromise => options.append_delay = 300,
         _ => {}
     }
     weights.crash = weights.crash.max(10 + rng.u32(..20));

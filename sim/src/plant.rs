@@ -15,7 +15,7 @@ impl<S: Store> Cluster<S> {
         let mut hard = node.store.durable();
         let (now, durable) = (&node.machine.now, &mut node.machine.durable);
         match self.options.plant {
-            Plant::ForgottenVote => hard.vote = 0,
+            Plant::ForgottenVote | Plant::UncheckedVote => hard.vote = 0,
             Plant::ForgottenTerm if hard.term > 1 => {
                 hard.term -= 1;
                 hard.vote = 0;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use raft_core::ConfState;
+use raft_core::{BasicStatus, ConfState};
 
 use crate::checker::{Checked, Violation, broken};
 use crate::cluster::{Cluster, Event};
@@ -71,7 +71,8 @@ impl<S: Store> Cluster<S> {
                 tries += 1;
                 if tries > 20 {
                     let id = self.nodes[n].id;
-                    return broken("liveness", format!("a read of {id} is never answered"));
+                    let detail = format!("a read of {id} is never answered: {}", self.describe());
+                    return broken("liveness", detail);
                 }
                 self.read(n)?;
                 self.pass(4 * TICK)?;
@@ -114,6 +115,12 @@ impl<S: Store> Cluster<S> {
         for n in 0..self.nodes.len() {
             self.snapshot(n)?;
         }
+        if let Some(leader) = self.leader()
+            && self.nodes[leader].raw.as_ref().is_some_and(|raw| raw.status().config.auto_leave)
+        {
+            // Leaving was dropped during a transfer, and is tried again when something is applied.
+            self.propose(leader)?;
+        }
         let stuck = self.nodes.iter().position(|node| node.seen.damaged || node.seen.waiting);
         let Some(stuck) = stuck else { return Ok(()) };
         if round < 32 {
@@ -126,6 +133,7 @@ impl<S: Store> Cluster<S> {
             return self.start(stuck);
         }
         node.store.damage(None);
+        node.shadow.refill(&node.store);
         node.seen.damaged = false;
         self.stats.mended += 1;
         self.call(stuck, raft_core::RawNode::mark_whole)
@@ -165,9 +173,9 @@ impl<S: Store> Cluster<S> {
     fn is_quiet(&self) -> bool {
         let Some(leader) = self.leader() else { return false };
         let Some(raw) = self.nodes[leader].raw.as_ref() else { return false };
-        let last = raw.basic_status().last_index;
-        let auto = raw.status().config.auto_leave;
-        !auto
+        let BasicStatus { last_index: last, lead_transferee, .. } = raw.basic_status();
+        lead_transferee == 0
+            && !raw.status().config.auto_leave
             && self.members().into_iter().all(|n| {
                 let node = &self.nodes[n];
                 let Some(raw) = node.raw.as_ref() else { return false };

@@ -36,6 +36,15 @@ impl Shadow {
         self.terms.get(at as usize).copied().filter(|term| *term != 0)
     }
 
+    /// Reads again what could not be read.
+    pub fn refill(&mut self, storage: &impl Storage) {
+        for (index, term) in (self.base + 1..).zip(&mut self.terms) {
+            if *term == 0 {
+                *term = storage.term(index).unwrap_or(0);
+            }
+        }
+    }
+
     /// Replaces everything by a snapshot.
     pub fn restore(&mut self, index: u64, term: u64) {
         *self = Self { base: index, base_term: term, terms: Vec::new() };

@@ -79,6 +79,8 @@ stats! {
     mended,
     /// Snapshots that a follower asked for.
     requests,
+    /// Configuration changes that a snapshot overtook before they were applied.
+    overtaken,
     /// Entries that had to be fetched first.
     fetches,
     /// Clusters that took one of two voters away and got stuck, as they may.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::queue::Time;
 
 /// How many lines are kept.
-const LINES: usize = 80;
+const LINES: usize = 200;
 
 /// Keeps the last lines, or (by default) none: a run that fails is repeated with a trace.
 #[derive(Clone, Debug, Default)]
