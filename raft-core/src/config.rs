@@ -79,7 +79,8 @@ pub struct Config {
     /// A leader that is removed or demoted steps down. Default on.
     pub step_down_on_removal: bool,
     /// A voter refuses candidates of a lower priority whose log is no better than its own, if it
-    /// could lead itself and no leader hands over to them. Default 0; the same everywhere means none.
+    /// could lead itself and no leader hands over to them. Default 0; the same everywhere means
+    /// none.
     pub priority: i64,
     /// Appends that wait to be sent are lengthened rather than followed by another. Default off.
     pub batch_append: bool,

@@ -1,6 +1,6 @@
 //! What can go wrong. Nothing here is a panic, and after an error the node's state is what it was
-//! before the call; but that a tick has passed, that a configuration change was proposed though there
-//! was no room for it, and that [`crate::RawNode::ready`] tells of an unreadable entry once.
+//! before the call; but that a tick has passed, that a configuration change was proposed though
+//! there was no room for it, and that [`crate::RawNode::ready`] tells of an unreadable entry once.
 
 use crate::confchange::ConfChangeError;
 use crate::message::MessageType;
@@ -11,6 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call did nothing.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A knob has a value that cannot be.
     #[error("configuration: {0}")]
@@ -123,6 +124,7 @@ pub enum Error {
 
 /// Why a proposal was dropped. It may be repeated, elsewhere or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum DropReason {
     /// There is no leader.
     #[error("there is no leader")]
@@ -152,6 +154,7 @@ pub enum DropReason {
 
 /// Why a request for a read index was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadDropReason {
     /// There is no leader.
     #[error("there is no leader")]

@@ -1,9 +1,9 @@
 //! The Raft consensus state machine of etcd, without I/O, clock or threads.
 //!
-//! [`RawNode`] is one member of a Raft group. It behaves as etcd's raft library of v3.7 does, message
-//! for message; what it needs from outside it is told (ticks, messages, proposals), and what it
-//! wants done it hands out as a [`Ready`]. Messages are etcd's by number, payloads are shared and
-//! never copied.
+//! [`RawNode`] is one member of a Raft group. It behaves as etcd's raft library of v3.7 does,
+//! message for message; what it needs from outside it is told (ticks, messages, proposals), and
+//! what it wants done it hands out as a [`Ready`]. Messages are etcd's by number, payloads are
+//! shared and never copied.
 //!
 //! Where etcd panics this returns an [`Error`]: no message of a peer, no stored state and no answer
 //! of a storage can bring a node down, and a call that ends in an error has changed nothing.
@@ -14,15 +14,15 @@
 //! is told it by [`RawNode::bootstrap`]. A node that joins later begins with an empty storage and
 //! learns of the configuration from its leader. A node that was there before begins with what it
 //! stored, and with [`Config::applied`], the last index that its state machine has applied durably.
-//! The configuration in [`InitialState::conf_state`] must be the one *at that index*: the node takes
-//! changes behind it from the log as they are applied again.
+//! The configuration in [`InitialState::conf_state`] must be the one *at that index*: the node
+//! takes changes behind it from the log as they are applied again.
 //!
 //! # Duties of the caller
 //!
 //! 1. Call [`RawNode::tick`] at even intervals, such as every 100 ms.
 //! 2. Give it every message of a peer ([`RawNode::step`]), from a transport that knows who sent it.
-//! 3. Whenever [`RawNode::has_ready`], take [`RawNode::ready`] and do what it says, **in its order**:
-//!    write and sync, then send, then apply, then [`RawNode::advance`].
+//! 3. Whenever [`RawNode::has_ready`], take [`RawNode::ready`] and do what it says, **in its
+//!    order**: write and sync, then send, then apply, then [`RawNode::advance`].
 //! 4. When a committed entry is a configuration change, call [`RawNode::apply_conf_change`], and
 //!    store the configuration that it returns together with the applied index.
 //! 5. Tell what became of snapshots ([`RawNode::report_snapshot`]) and of members that cannot be
@@ -35,9 +35,9 @@
 //! ```
 //! use raft_core::{Config, ConfState, EntryType, MemoryStorage, RawNode};
 //!
-//! let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default() });
-//! let mut node = RawNode::new(&Config::new(1), storage.clone())?;
-//! let mut state_machine = Vec::new();
+//! let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default()
+//! }); let mut node = RawNode::new(&Config::new(1), storage.clone())?; let mut state_machine =
+//! Vec::new();
 //!
 //! node.campaign()?; // or tick until the election timeout has passed
 //! let mut proposed = false;
@@ -90,10 +90,9 @@
 //! use raft_core::{Config, ConfState, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD};
 //! use raft_core::{HardState, MemoryStorage, RawNode};
 //!
-//! let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default() });
-//! let config = Config { async_storage_writes: true, ..Config::new(1) };
-//! let mut node = RawNode::new(&config, storage.clone())?;
-//! let mut applied = 0;
+//! let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default()
+//! }); let config = Config { async_storage_writes: true, ..Config::new(1) }; let mut node =
+//! RawNode::new(&config, storage.clone())?; let mut applied = 0;
 //!
 //! node.campaign()?;
 //! while node.has_ready() {
@@ -137,8 +136,9 @@
 //!
 //! A node whose disk lost entries that it may have acknowledged is started with
 //! [`Config::damaged`]. It follows, but neither votes nor campaigns nor acknowledges, until a
-//! snapshot of the leader covers the hole, for which it asks, or the caller has put the same entries
-//! back ([`RawNode::mark_whole`]): so nothing that was committed with its help is forgotten.
+//! snapshot of the leader covers the hole, for which it asks, or the caller has put the same
+//! entries back ([`RawNode::mark_whole`]): so nothing that was committed with its help is
+//! forgotten.
 
 #![forbid(unsafe_code)]
 

@@ -7,6 +7,10 @@ use crate::message::{Entry, Snapshot};
 use crate::storage::{Fetch, Storage, StorageError};
 use crate::unstable::Unstable;
 
+/// The last index that an entry can have: the one behind it, and the end of the log behind that,
+/// are still numbers.
+pub(crate) const MAX_INDEX: u64 = u64::MAX - 2;
+
 /// Encoded bytes of entries, as limits count them.
 pub(crate) fn encoded_size(entries: &[Entry]) -> u64 {
     entries.iter().map(|e| e.encoded_len() as u64).sum()

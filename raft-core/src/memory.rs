@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use prost::Message as _;
 
+use crate::log::MAX_INDEX;
 use crate::message::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
 use crate::storage::{Fetch, InitialState, Storage, StorageError};
 
@@ -15,8 +16,8 @@ use crate::storage::{Fetch, InitialState, Storage, StorageError};
 /// ```
 /// use raft_core::{ConfState, Entry, Fetch, MemoryStorage, Storage};
 ///
-/// let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default() });
-/// storage.append(&[Entry { term: 1, index: 1, ..Default::default() }])?;
+/// let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default()
+/// }); storage.append(&[Entry { term: 1, index: 1, ..Default::default() }])?;
 /// assert_eq!(storage.entries(1, 2, u64::MAX, Fetch::Apply)?.len(), 1);
 /// # Ok::<(), raft_core::StorageError>(())
 /// ```
@@ -104,7 +105,7 @@ impl MemoryStorage {
             let what = "entries are not contiguous";
             return Err(StorageError::Contract { what, index: pair[1].index });
         }
-        if let Some(last) = entries.last().filter(|e| e.index >= u64::MAX - 1) {
+        if let Some(last) = entries.last().filter(|e| e.index > MAX_INDEX) {
             let what = "the index has no successor";
             return Err(StorageError::Contract { what, index: last.index });
         }
@@ -164,9 +165,10 @@ impl MemoryStorage {
     ///
     /// # Errors
     /// [`StorageError::SnapshotOutOfDate`] if there is one of that index or a later one;
-    /// [`StorageError::Contract`] if its index has no successor. One of index 0, which brings a configuration only, may be applied to a log without snapshot.
+    /// [`StorageError::Contract`] if its index has no successor. One of index 0, which brings a
+    /// configuration only, may be applied to a log without snapshot.
     pub fn apply_snapshot(&self, snapshot: Snapshot) -> Result<(), StorageError> {
-        if snapshot.index() >= u64::MAX - 1 {
+        if snapshot.index() > MAX_INDEX {
             let what = "the index has no successor";
             return Err(StorageError::Contract { what, index: snapshot.index() });
         }

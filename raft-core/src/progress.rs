@@ -152,20 +152,25 @@ impl Progress {
         true
     }
 
+    /// Whether the rejection of an append behind `rejected` is old news.
+    pub(crate) fn is_old_rejection(&self, rejected: u64) -> bool {
+        match self.state {
+            ProgressState::Replicate => rejected <= self.matched,
+            // A probe asks with the entry before `next`: an answer about another one is late.
+            ProgressState::Probe | ProgressState::Snapshot => rejected != self.next - 1,
+        }
+    }
+
     /// Takes the rejection of an append behind `rejected`, from a follower whose log may agree up
     /// to `hint`; false if it is old news. Otherwise `next` is where to try.
     pub(crate) fn maybe_decr_to(&mut self, rejected: u64, hint: u64) -> bool {
+        if self.is_old_rejection(rejected) {
+            return false;
+        }
         if self.state == ProgressState::Replicate {
-            if rejected <= self.matched {
-                return false;
-            }
             // Something on the way was lost; what was acknowledged stays so.
             self.next = self.matched + 1;
         } else {
-            // A probe asks with the entry before `next`: an answer about another one is late.
-            if rejected != self.next - 1 {
-                return false;
-            }
             self.next = rejected.min(hint.saturating_add(1)).max(self.matched + 1);
             self.msg_app_flow_paused = false;
         }

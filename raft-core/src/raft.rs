@@ -77,8 +77,6 @@ pub(crate) struct Raft<S> {
     pub(crate) lead_transferee: u64,
     /// Leader: somebody was told to campaign whatever leases say.
     lease_spent: bool,
-    /// Of the node itself, by the configuration that is applied.
-    is_learner: bool,
     /// May be sent at once.
     pub(crate) msgs: Vec<Message>,
     /// May be sent once everything in the log, and the hard state, is durable.
@@ -131,7 +129,6 @@ impl<S: Storage> Raft<S> {
             leader: NONE,
             lead_transferee: NONE,
             lease_spent: false,
-            is_learner: false,
             msgs: Vec::new(),
             msgs_after_append: Vec::new(),
             own_appends: Vec::new(),
@@ -144,7 +141,8 @@ impl<S: Storage> Raft<S> {
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             randomized_timeout: 0,
-            // Nodes with the same seed must not draw the same: they would campaign in step for ever.
+            // Nodes with the same seed must not draw the same: they would campaign in step for
+            // ever.
             rng: fastrand::Rng::with_seed(
                 config.seed ^ config.id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             ),
@@ -164,10 +162,7 @@ impl<S: Storage> Raft<S> {
     fn restore_members(&mut self, conf_state: &ConfState) -> Result<()> {
         let last = self.log.last_index();
         let (config, progress) = confchange::restore(&self.tracker, last, conf_state)?;
-        let restored = self.switch_to(config, progress);
-        if !restored.equivalent(conf_state) {
-            return Err(Error::Config("the stored configuration is not one that can be"));
-        }
+        self.switch_to(config, progress);
         Ok(())
     }
 
@@ -256,6 +251,8 @@ impl<S: Storage> Raft<S> {
         // A change may be among the entries that are not applied yet. It is cheaper to wait until
         // they are than to look.
         self.pending_conf_index = last;
+        self.booting = false;
+        self.request_snapshot = 0;
         self.append_empty_entry();
         self.trace("leader");
     }

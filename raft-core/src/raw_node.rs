@@ -60,7 +60,8 @@ struct Written {
 
 /// One member of a Raft group: feed it ticks, messages and proposals, do what its [`Ready`] says.
 ///
-/// It does no I/O, has no clock and no thread. See the crate's documentation for the loop around it.
+/// It does no I/O, has no clock and no thread. See the crate's documentation for the loop around
+/// it.
 pub struct RawNode<S> {
     raft: Raft<S>,
     last_soft_state: SoftState,
@@ -163,8 +164,8 @@ impl<S: Storage> RawNode<S> {
         self.checked(ticked)
     }
 
-    /// Campaigns without waiting for the timeout. Nothing happens on a leader, a learner, or while a
-    /// configuration change or a snapshot is not applied.
+    /// Campaigns without waiting for the timeout. Nothing happens on a leader, a learner, or while
+    /// a configuration change or a snapshot is not applied.
     ///
     /// # Errors
     /// As [`RawNode::tick`].
@@ -222,7 +223,8 @@ impl<S: Storage> RawNode<S> {
 
     /// Switches to the configuration that a committed change leads to, and returns it: it must be
     /// stored with the applied index. To be called for every change that is applied, in order; the
-    /// application that decides against one does not call it.
+    /// application that decides against one does not call it. While a snapshot has come in that is
+    /// not stored yet, its configuration is in force already and a change before it does nothing.
     ///
     /// # Errors
     /// [`Error::ConfChange`], and nothing changed: the change does not fit the configuration.
@@ -248,6 +250,9 @@ impl<S: Storage> RawNode<S> {
             return Err(Error::LocalMessage { kind, from });
         }
         let malformed = |what| Err(Error::Malformed { kind, from, what, index: m.index });
+        if m.to != 0 && m.to != self.raft.id() {
+            return malformed("it is addressed to another node");
+        }
         // What a node forwards can come back to it: its origin may lead by now.
         let forwarded = matches!(
             kind,
@@ -281,8 +286,8 @@ impl<S: Storage> RawNode<S> {
     /// response found in a message to a storage thread and addressed to this node.
     ///
     /// # Errors
-    /// [`Error::LocalMessage`] for any other message; [`Error::Malformed`] for an answer to what this
-    /// node, in this life, never handed out.
+    /// [`Error::LocalMessage`] for any other message; [`Error::Malformed`] for an answer to what
+    /// this node, in this life, never handed out.
     pub fn step_local(&mut self, mut m: Message) -> Result<()> {
         let from = m.from;
         let Some(kind) = m.kind() else {
@@ -319,8 +324,11 @@ impl<S: Storage> RawNode<S> {
     /// Asks that `to` lead. The leader tries for one election timeout, in which it drops proposals.
     ///
     /// # Errors
-    /// Only [`Error::Invariant`].
+    /// [`Error::Refused`] for what is no node's id.
     pub fn transfer_leader(&mut self, to: u64) -> Result<()> {
+        if to == 0 || to >= LOCAL_APPLY_THREAD {
+            return Err(Error::Refused("leadership is transferred to a node"));
+        }
         self.step_own(MessageType::TransferLeader, Message { from: to, ..Message::default() })
     }
 
@@ -341,8 +349,8 @@ impl<S: Storage> RawNode<S> {
         self.step_own(MessageType::Unreachable, Message { from: id, ..Message::default() })
     }
 
-    /// Says how the sending of a snapshot to `id` ended. Must be called: without it the leader sends
-    /// nothing to `id` but heartbeats, until it answers an append.
+    /// Says how the sending of a snapshot to `id` ended. Must be called: without it the leader
+    /// sends nothing to `id` but heartbeats, until it answers an append.
     ///
     /// # Errors
     /// Only [`Error::Invariant`].
@@ -360,10 +368,13 @@ impl<S: Storage> RawNode<S> {
     /// quorum that waits commits nothing, and no snapshot then reaches its last index.
     ///
     /// # Errors
-    /// [`Error::Refused`] on a leader.
+    /// [`Error::Refused`] on a leader, and for an index beyond the log.
     pub fn request_snapshot(&mut self, index: u64) -> Result<()> {
         if self.raft.is_leader() {
             return Err(Error::Refused("a leader has nobody to ask for a snapshot"));
+        }
+        if index > self.raft.log.last_index() {
+            return Err(Error::Refused("a snapshot beyond the log comes without being asked for"));
         }
         self.raft.request_snapshot(index);
         self.checked(Ok(()))

@@ -7,14 +7,14 @@ use crate::raft::{ReadState, SoftState};
 ///
 /// With synchronous storage writes ([`crate::Config::async_storage_writes`] off):
 ///
-/// 1. Write `snapshot`, `entries` and `hard_state`, as one atomic batch if the storage can, and make
-///    them durable. Storage that is not atomic writes them in this order. Where only a commit index
-///    changed ([`Ready::needs_sync`] is false) durability may wait, but no longer than that of what the
-///    state machine applies: a node does not start if it has applied what is not committed.
-///    Entries replace whatever is at their indexes and behind.
+/// 1. Write `snapshot`, `entries` and `hard_state`, as one atomic batch if the storage can, and
+///    make them durable. Storage that is not atomic writes them in this order. Where only a commit
+///    index changed ([`Ready::needs_sync`] is false) durability may wait, but no longer than that
+///    of what the state machine applies: a node does not start if it has applied what is not
+///    committed. Entries replace whatever is at their indexes and behind.
 /// 2. Send `messages`, in order. None may leave before 1 is done.
-/// 3. Give `snapshot`, then `committed_entries`, to the state machine; for each configuration change
-///    call [`crate::RawNode::apply_conf_change`] or decide against it.
+/// 3. Give `snapshot`, then `committed_entries`, to the state machine; for each configuration
+///    change call [`crate::RawNode::apply_conf_change`] or decide against it.
 /// 4. Answer the reads of `read_states` that the state machine has reached.
 /// 5. Give the whole back: [`crate::RawNode::advance`].
 ///
@@ -39,8 +39,8 @@ pub struct Ready {
     pub committed_entries: Vec<Entry>,
     /// To be sent, to peers and (asynchronous) to the storage threads.
     pub messages: Vec<Message>,
-    /// Whether term, vote or entries are to be written: etcd's `MustSync`. A snapshot must be durable
-    /// before messages leave, too, whatever this says: see [`Ready::needs_sync`].
+    /// Whether term, vote or entries are to be written: etcd's `MustSync`. A snapshot must be
+    /// durable before messages leave, too, whatever this says: see [`Ready::needs_sync`].
     pub must_sync: bool,
     pub(crate) number: u64,
 }

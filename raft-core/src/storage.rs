@@ -89,6 +89,7 @@ pub trait Storage {
 
 /// Why a storage does not answer.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StorageError {
     /// The entries are gone; a snapshot has taken their place.
     #[error("requested index is unavailable due to compaction")]

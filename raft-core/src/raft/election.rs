@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{NONE, Raft, Role};
 use crate::error::{Error, Result};
+use crate::log::MAX_INDEX;
 use crate::message::{Entry, EntryType, Message, MessageType};
 use crate::quorum::VoteResult;
 use crate::storage::{Fetch, Storage};
@@ -23,13 +24,14 @@ pub(super) enum Campaign {
 }
 
 impl<S: Storage> Raft<S> {
-    /// Whether the node could campaign at all: its term and its log have room for one more.
-    pub(super) fn check_campaign(&self) -> Result<()> {
-        // The greatest of all is refused from everybody, also from oneself.
-        if self.term >= u64::MAX - 1 {
-            return Err(Error::Exhausted { what: "term", value: self.term });
+    /// Whether the node could campaign in the term after `term`: there must be one, and room for
+    /// the entry with which a leader begins.
+    pub(super) fn check_campaign(&self, term: u64) -> Result<()> {
+        // The greatest term of all is refused from everybody, also from oneself.
+        if term >= u64::MAX - 1 {
+            return Err(Error::Exhausted { what: "term", value: term });
         }
-        if self.log.last_index() >= u64::MAX - 1 {
+        if self.log.last_index() >= MAX_INDEX {
             return Err(Error::Exhausted { what: "index", value: self.log.last_index() });
         }
         Ok(())

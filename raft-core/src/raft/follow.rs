@@ -91,8 +91,8 @@ impl<S: Storage> Raft<S> {
         (config, progress): (TrackerConfig, ProgressMap),
     ) -> bool {
         let index = snapshot.index();
-        // A snapshot that was asked for may be of what is committed already: it mends that. It takes
-        // the place of the whole log, so it must cover all that was acknowledged.
+        // A snapshot that was asked for may be of what is committed already: it mends that. It
+        // takes the place of the whole log, so it must cover all that was acknowledged.
         let wanted = self.snapshot_wanted();
         let useful = match wanted {
             Some(at_least) => index >= at_least,

@@ -59,6 +59,10 @@ impl<S: Storage> Raft<S> {
 
     /// Applies a change and returns what the configuration is then.
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState> {
+        if self.log.unstable.snapshot().is_some() {
+            // The snapshot has brought what the change leads to, and perhaps more.
+            return Ok(self.tracker.config.conf_state());
+        }
         if let Some(n) = change.transition.filter(|n| !ConfChangeTransition::is_valid(*n)) {
             return Err(ConfChangeError::UnknownTransition(n).into());
         }
@@ -80,7 +84,6 @@ impl<S: Storage> Raft<S> {
         let conf_state = self.tracker.config.conf_state();
         let me = self.tracker.progress.get(self.id());
         let member = me.is_some_and(|p| !p.is_learner);
-        self.is_learner = me.is_some_and(|p| p.is_learner);
         if !self.is_leader() {
             return conf_state;
         }

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::{NONE, Raft, Role};
 use crate::error::{DropReason, Result};
-use crate::log::payload_size;
+use crate::log::{MAX_INDEX, payload_size};
 use crate::message::{Entry, Message, MessageType};
 use crate::storage::Storage;
 
@@ -46,7 +46,7 @@ impl<S: Storage> Raft<S> {
         if self.lead_transferee != NONE {
             return Err(DropReason::Transferring.into());
         }
-        if self.log.last_index() >= u64::MAX - 2 - entries.len() as u64 {
+        if MAX_INDEX - self.log.last_index() < entries.len() as u64 {
             return Err(DropReason::LogFull.into());
         }
         // A change counts as pending from here on, even if there is no room for it: as in etcd.

@@ -1,14 +1,15 @@
 //! What a message does: whether it can be, whose term counts (paper, section 5.1), who handles it.
 //!
-//! All reading that can fail, and all judging, is done by [`Raft::examine`] before anything changes:
-//! a message that ends in an error has done nothing.
+//! All reading that can fail, and all judging, is done by [`Raft::examine`] before anything
+//! changes: a message that ends in an error has done nothing.
 
 use super::election::{Campaign, TRANSFER};
 use super::{NONE, Raft, Role};
 use crate::confchange;
 use crate::error::{Error, Result};
-use crate::log::AppendPlan;
+use crate::log::{AppendPlan, MAX_INDEX};
 use crate::message::{Message, MessageType};
+use crate::progress::Progress;
 use crate::storage::Storage;
 use crate::tracker::{ProgressMap, Tracker, TrackerConfig};
 
@@ -75,7 +76,7 @@ impl<S: Storage> Raft<S> {
             MessageType::Hup | MessageType::TimeoutNow
                 if !same_term_leader && self.is_promotable() =>
             {
-                self.check_campaign()?;
+                self.check_campaign(self.term.max(m.term))?;
                 let blocked = self.has_unapplied_conf_change()?;
                 Ok(Examined::Campaign { blocked })
             }
@@ -101,8 +102,7 @@ impl<S: Storage> Raft<S> {
         let kind = MessageType::Append;
         let (mut index, mut term) = (m.index, m.log_term);
         for entry in &m.entries {
-            // The last index must have a successor, so that the log has an end.
-            if index >= u64::MAX - 1 || entry.index != index + 1 {
+            if index >= MAX_INDEX || entry.index != index + 1 {
                 return Err(malformed(kind, m, "entries are not contiguous", entry.index));
             }
             if entry.term < term || entry.term > m.term {
@@ -132,7 +132,7 @@ impl<S: Storage> Raft<S> {
             return Err(malformed(kind, m, "there is no snapshot in it", m.index));
         };
         let (index, term) = (snapshot.index(), snapshot.term());
-        if index >= u64::MAX - 1 {
+        if index > MAX_INDEX {
             return Err(malformed(kind, m, "the index has no successor", index));
         }
         if term > m.term {
@@ -152,6 +152,10 @@ impl<S: Storage> Raft<S> {
         if !m.reject && m.index > last {
             let what = "acknowledges what was never sent";
             return Err(malformed(MessageType::AppendResponse, m, what, m.index));
+        }
+        let old = |progress: &Progress| progress.is_old_rejection(m.index);
+        if m.reject && self.tracker.progress.get(m.from).is_none_or(old) {
+            return Ok(Examined::Probe { hint: m.reject_hint });
         }
         // The follower's log has the hinted term at the hint: where ours is higher the two cannot
         // agree. So a term is skipped at a time, not an entry (paper, end of section 5.3).

@@ -366,10 +366,10 @@ fn what_counts_as_uncommitted_is_what_is_not_applied_and_a_new_term_begins_at_ze
 fn proposals_at_once_are_taken_all_or_none() {
     let mut node = leader_with(&Config { max_uncommitted_size: 10, ..config(1) });
     node.propose("12345");
-    let batch = ["123", "456"].map(|data| data.into());
+    let batch = ["123", "456"].map(bytes::Bytes::from);
     assert!(node.raw.propose_batch(batch).is_err());
     assert_eq!(node.last(), 2);
-    let batch = ["123", "45"].map(|data| data.into());
+    let batch = ["123", "45"].map(bytes::Bytes::from);
     node.raw.propose_batch(batch).expect("just fits");
     assert_eq!(node.last(), 4);
 }

@@ -228,13 +228,14 @@ fn a_follower_that_asks_for_a_snapshot_gets_one_and_acknowledges_nothing_before(
     leader.take(ack(2, 2, 5));
     leader.storage.create_snapshot(5, None, "s".into()).expect("a snapshot");
     let mut follower = Node::new(&config(2), stored(voters(&[1, 2, 3]), &[1; 4]));
-    follower.take(append(1, 2, (4, 1), entries(5, &[2]), 5));
+    follower.take(Message { to: 2, ..append(1, 2, (4, 1), entries(5, &[2]), 5) });
 
     follower.raw.request_snapshot(3).expect("a follower");
     let asked = only(follower.run());
     assert_eq!((asked.kind(), asked.reject), (Some(AppendResponse), true));
     assert_eq!(asked.request_snapshot, 5, "all that it may have acknowledged");
-    let asked_again = only(follower.take(append(1, 2, (5, 2), vec![], 5)));
+    let next = Message { to: 2, ..append(1, 2, (5, 2), vec![], 5) };
+    let asked_again = only(follower.take(next));
     assert!(asked_again.reject, "no append is acknowledged");
 
     let sent = leader.take(Message { to: 1, ..asked });

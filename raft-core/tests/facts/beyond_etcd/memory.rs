@@ -1,7 +1,9 @@
 //! The reference storage keeps the contract that it states.
 
 use prost::Message as _;
-use raft_core::{ConfState, Entry, Fetch, HardState, MemoryStorage, Storage, StorageError};
+use raft_core::{
+    ConfState, Entry, Fetch, HardState, InitialState, MemoryStorage, Storage, StorageError,
+};
 
 use crate::hand::{entries, entry, snapshot, voters};
 
@@ -32,7 +34,7 @@ fn an_empty_log_ends_before_it_begins() {
     assert_eq!(bounds(&storage), (1, 0));
     assert_eq!(storage.term(0).expect("the entry before the first"), 0);
     assert!(matches!(storage.term(1), Err(StorageError::Unavailable)));
-    assert_eq!(storage.initial_state().expect("in memory"), Default::default());
+    assert_eq!(storage.initial_state().expect("in memory"), InitialState::default());
 }
 
 #[test]

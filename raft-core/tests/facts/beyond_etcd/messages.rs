@@ -38,9 +38,12 @@ const ALL: [T; 24] = [
     T::ForgetLeader,
 ];
 
+/// A name, and how to make a node that is so.
+type Part = (&'static str, fn() -> Node);
+
 /// Nodes in every role and in some special states, each in term 3 with five entries and nothing
 /// left to do.
-fn cast() -> Vec<(&'static str, fn() -> Node)> {
+fn cast() -> Vec<Part> {
     fn node(change: impl Fn(&mut Config)) -> Node {
         with_members(change, voters(&[1, 2, 3]))
     }

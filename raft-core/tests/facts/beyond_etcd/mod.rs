@@ -1,5 +1,5 @@
-//! What this core promises beyond etcd's: typed reasons, no panic whatever peers, disks and storages
-//! say, and a few features of other implementations.
+//! What this core promises beyond etcd's: typed reasons, no panic whatever peers, disks and
+//! storages say, and a few features of other implementations.
 
 mod damaged;
 mod knobs;

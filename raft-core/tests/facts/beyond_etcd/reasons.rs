@@ -134,8 +134,9 @@ fn log_full() {
     let storage = snapshotted(voters(&[1, 2, 3]), u64::MAX - 5, 1);
     let mut node = Node::new(&config(1), storage).lead();
     node.propose("a");
-    let full = unchanged(&mut node, |n| n.raw.propose("b"));
-    assert_eq!((full, node.last()), (DropReason::LogFull, u64::MAX - 3));
+    node.propose("b");
+    let full = unchanged(&mut node, |n| n.raw.propose("c"));
+    assert_eq!((full, node.last()), (DropReason::LogFull, u64::MAX - 2));
 }
 
 fn read(node: &mut Node) -> Option<ReadDropReason> {
