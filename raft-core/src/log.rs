@@ -426,3 +426,52 @@ fn check_answer(entries: &[Entry], low: u64, high: u64) -> Result<(), StorageErr
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryStorage;
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry { index, term, ..Entry::default() }
+    }
+
+    /// Two stable entries of term 1, two unstable ones of term 2, the first two committed.
+    fn log() -> Log<MemoryStorage> {
+        let storage = MemoryStorage::new();
+        storage.append(&[entry(1, 1), entry(2, 1)]).expect("no gap");
+        let mut log = Log::new(storage, 100, false).expect("a sound storage");
+        log.append([entry(3, 2), entry(4, 2)], Some(1));
+        log.commit_to(2);
+        log
+    }
+
+    #[test]
+    fn the_checker_sees_each_of_its_rules_broken() {
+        assert!(log().check_invariants().is_ok());
+        let breakages: [fn(&mut Log<MemoryStorage>); 6] = [
+            |log| log.applied = 1,
+            |log| log.applying = 3,
+            |log| log.committed = 5,
+            |log| log.base_term = Some(3),
+            |log| log.unstable.truncate_and_append([entry(4, 1)]),
+            |log| log.unstable.truncate_and_append([entry(4, 2), entry(6, 2)]),
+        ];
+        for (at, broken) in breakages.into_iter().enumerate() {
+            let mut log = log();
+            broken(&mut log);
+            assert!(matches!(log.check_invariants(), Err(Error::Invariant(_))), "rule {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_being_read_is_told_from_what_is_wrong() {
+        let two = [entry(1, 1), entry(2, 1)];
+        assert!(check_answer(&two, 1, 3).is_ok());
+        assert!(check_answer(&two[..1], 1, 3).is_ok(), "fewer is a size limit");
+        for (answer, low, high) in [(&two[..], 1, 2), (&two[..], 2, 4), (&[][..], 1, 3)] {
+            let wrong = check_answer(answer, low, high);
+            assert!(matches!(wrong, Err(StorageError::Contract { .. })), "{low} {high}");
+        }
+    }
+}
