@@ -1,0 +1,240 @@
+//! What the node hands out, and what it learns when that is done.
+
+use super::RawNode;
+use crate::error::{Error, Result};
+use crate::log::payload_size;
+use crate::message::{Entry, HardState, Message, MessageType, Snapshot};
+use crate::ready::Ready;
+use crate::storage::Storage;
+use crate::{LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD};
+
+/// Vectors of up to this many elements are kept from one `Ready` to the next.
+const KEPT_CAPACITY: usize = 1024;
+
+/// What an [`RawNode::advance`] says is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outstanding {
+    number: u64,
+    /// The leader's term, and how many of its own appends were written in it.
+    own_appends: (u64, usize),
+    /// Of the log and the term when it was handed out.
+    written: Option<Written>,
+    /// Last index, encoded and payload bytes of what was to be applied.
+    applied: Option<(u64, u64, u64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    term: u64,
+    /// Last index and term; 0 for no entries.
+    last: (u64, u64),
+    /// The index of the snapshot.
+    snapshot: Option<u64>,
+}
+
+impl<S: Storage> RawNode<S> {
+    /// Whether [`RawNode::ready`] has something to say.
+    pub fn has_ready(&self) -> bool {
+        let raft = &self.raft;
+        let hard_state = raft.hard_state();
+        raft.soft_state() != self.last_soft_state
+            || (hard_state != HardState::default() && hard_state != self.last_hard_state)
+            || raft.log.unstable.next_snapshot().is_some()
+            || !raft.msgs.is_empty()
+            || !raft.msgs_after_append.is_empty()
+            || raft.log.unstable.has_next_entries()
+            || raft.log.has_next_committed(self.applies_unstable())
+            || !raft.read_states.is_empty()
+            || raft.read_error.is_some()
+    }
+
+    /// Whether entries may be applied before they are known to be durable here: in one `Ready` they
+    /// are written first.
+    fn applies_unstable(&self) -> bool {
+        !self.raft.config.async_storage_writes
+    }
+
+    /// Everything that is to be done now, see [`Ready`]. May be empty.
+    ///
+    /// # Errors
+    /// [`Error::ReadyOutstanding`] if the last was not given back; [`Error::Storage`] if committed
+    /// entries, or since the last call entries to be sent, could not be read: nothing is handed out
+    /// then, and the next call tries again.
+    pub fn ready(&mut self) -> Result<Ready> {
+        if self.outstanding.is_some() {
+            return Err(Error::ReadyOutstanding);
+        }
+        if let Some(e) = self.raft.read_error.take() {
+            return Err(Error::Storage(e));
+        }
+        let committed_entries = match self.raft.log.next_committed(self.applies_unstable()) {
+            // They come when they are there; everything else need not wait.
+            Err(e) if e.is_temporary() => {
+                self.raft.log.set_apply_away(true);
+                Vec::new()
+            }
+            read => read?,
+        };
+        let unstable = self.applies_unstable();
+        let applying_bytes = self.raft.log.accept_applying(&committed_entries, unstable);
+        let mut ready = self.collect(committed_entries);
+        if self.raft.config.async_storage_writes {
+            self.address_storage(&mut ready);
+        } else {
+            self.hold_back(&mut ready, applying_bytes);
+        }
+        self.raft.log.unstable.accept();
+        self.checked(Ok(()))?;
+        Ok(ready)
+    }
+
+    fn collect(&mut self, committed_entries: Vec<Entry>) -> Ready {
+        let raft = &mut self.raft;
+        let (soft_state, hard_state) = (raft.soft_state(), raft.hard_state());
+        let mut entries = std::mem::take(&mut self.spare);
+        entries.extend(raft.log.unstable.next_entries().cloned());
+        let must_sync = !entries.is_empty()
+            || hard_state.term != self.last_hard_state.term
+            || hard_state.vote != self.last_hard_state.vote;
+        let changed = hard_state != HardState::default() && hard_state != self.last_hard_state;
+        self.readies += 1;
+        let ready = Ready {
+            soft_state: (soft_state != self.last_soft_state).then_some(soft_state),
+            hard_state: changed.then_some(hard_state),
+            read_states: std::mem::take(&mut raft.read_states),
+            entries,
+            snapshot: raft.log.unstable.next_snapshot().cloned(),
+            committed_entries,
+            messages: std::mem::take(&mut raft.msgs),
+            must_sync,
+            number: self.readies,
+        };
+        self.last_soft_state = soft_state;
+        if changed {
+            self.last_hard_state = hard_state;
+        }
+        ready
+    }
+
+    /// What must hold of the log when the writes of a `Ready` are acknowledged; `None` if nothing
+    /// depends on them.
+    fn written(&self, ready: &Ready) -> Option<Written> {
+        let log = &self.raft.log;
+        let entries = log.unstable.has_entries();
+        if !entries && ready.snapshot.is_none() {
+            return None;
+        }
+        // Also of a write without entries: an acknowledgement that is overtaken by a change of term
+        // does not count, and then no other would come.
+        let last = if entries { (log.last_index(), log.last_term()) } else { (0, 0) };
+        let snapshot = ready.snapshot.as_ref().map(Snapshot::index);
+        Some(Written { term: self.raft.term, last, snapshot })
+    }
+
+    /// Asynchronous writes: work for the storage threads, with what is to be said when it is done.
+    fn address_storage(&mut self, ready: &mut Ready) {
+        let written = self.written(ready);
+        let (me, after) = (self.raft.id(), std::mem::take(&mut self.raft.msgs_after_append));
+        if !ready.entries.is_empty()
+            || ready.hard_state.is_some()
+            || ready.snapshot.is_some()
+            || !after.is_empty()
+        {
+            let mut append = local(MessageType::StorageAppend, me, LOCAL_APPEND_THREAD);
+            append.entries.clone_from(&ready.entries);
+            append.snapshot = ready.snapshot.clone().map(Box::new);
+            if let Some(hard_state) = ready.hard_state {
+                (append.term, append.vote) = (hard_state.term, hard_state.vote);
+                append.commit = hard_state.commit;
+            }
+            append.responses = after;
+            append.responses.extend(written.map(|w| {
+                let answer = local(MessageType::StorageAppendResponse, LOCAL_APPEND_THREAD, me);
+                let (index, log_term) = w.last;
+                let snapshot = ready.snapshot.clone().map(Box::new);
+                Message { term: w.term, index, log_term, snapshot, ..answer }
+            }));
+            ready.messages.push(append);
+        }
+        if !ready.committed_entries.is_empty() {
+            let mut apply = local(MessageType::StorageApply, me, LOCAL_APPLY_THREAD);
+            apply.entries.clone_from(&ready.committed_entries);
+            let mut answer = local(MessageType::StorageApplyResponse, LOCAL_APPLY_THREAD, me);
+            answer.entries.clone_from(&ready.committed_entries);
+            apply.responses.push(answer);
+            ready.messages.push(apply);
+        }
+    }
+
+    /// Synchronous writes: promises to peers go out with this `Ready`, whose driver writes first;
+    /// those to itself wait for [`RawNode::advance`].
+    fn hold_back(&mut self, ready: &mut Ready, applying_bytes: u64) {
+        let written = self.written(ready);
+        let (me, after) = (self.raft.id(), &mut self.raft.msgs_after_append);
+        if ready.messages.is_empty() && after.iter().all(|m| m.to != me) {
+            std::mem::swap(&mut ready.messages, after);
+        } else {
+            for message in after.drain(..) {
+                let own = message.to == me;
+                if own { &mut self.own_votes } else { &mut ready.messages }.push(message);
+            }
+        }
+        let committed = &ready.committed_entries;
+        let applied =
+            committed.last().map(|last| (last.index, applying_bytes, payload_size(committed)));
+        let own_appends = (self.raft.term, self.raft.own_appends.len());
+        let number = ready.number;
+        self.outstanding = Some(Outstanding { number, own_appends, written, applied });
+    }
+
+    /// Says that everything in `ready` is done: written, sent and applied. Only with synchronous
+    /// storage writes.
+    ///
+    /// # Errors
+    /// [`Error::NoReadyOutstanding`] if this is not the last `Ready`, or storage writes are
+    /// asynchronous.
+    pub fn advance(&mut self, ready: Ready) -> Result<()> {
+        let Some(done) = self.outstanding.take_if(|o| o.number == ready.number) else {
+            return Err(Error::NoReadyOutstanding);
+        };
+        self.reuse(ready);
+        let mut outcome = Ok(());
+        // Promises first: while the entries are still at hand, their terms are.
+        for mut vote in std::mem::take(&mut self.own_votes) {
+            let stepped = self.raft.step(&mut vote);
+            outcome = outcome.and(stepped);
+        }
+        let (term, count) = done.own_appends;
+        self.raft.own_appends_written(term, count);
+        if let Some(written) = done.written {
+            self.raft.written(written.term, written.last, written.snapshot);
+        }
+        if let Some((index, encoded, payload)) = done.applied {
+            self.raft.applied(index, encoded, payload);
+        }
+        self.checked(outcome)
+    }
+
+    /// Keeps vectors for the next time.
+    fn reuse(&mut self, ready: Ready) {
+        let Ready { mut entries, mut committed_entries, mut messages, .. } = ready;
+        if self.raft.msgs.capacity() == 0 && messages.capacity() <= KEPT_CAPACITY {
+            messages.clear();
+            self.raft.msgs = messages;
+        }
+        entries.clear();
+        committed_entries.clear();
+        let larger = if entries.capacity() < committed_entries.capacity() {
+            committed_entries
+        } else {
+            entries
+        };
+        if larger.capacity() <= KEPT_CAPACITY {
+            self.spare = larger;
+        }
+    }
+}
+
+fn local(kind: MessageType, from: u64, to: u64) -> Message {
+    Message { msg_type: kind as i32, from, to, ..Message::default() }
+}
