@@ -154,6 +154,13 @@ impl<'a> Changer<'a> {
 /// If no changes could have: a learner that is a voter too, joint without voters, an id twice.
 pub fn restore(tracker: &Tracker, last_index: u64, stored: &ConfState) -> Next {
     let mut tracker = tracker.clone();
+    // In order, so that members are added at the end.
+    let given = stored;
+    let mut stored = given.clone();
+    stored.voters.sort_unstable();
+    stored.learners.sort_unstable();
+    stored.voters_outgoing.sort_unstable();
+    stored.learners_next.sort_unstable();
     let single =
         |change_type: ConfChangeType| move |id: &u64| ConfChangeSingle::new(change_type, *id);
     let add = single(ConfChangeType::AddNode);
@@ -182,8 +189,8 @@ pub fn restore(tracker: &Tracker, last_index: u64, stored: &ConfState) -> Next {
             Changer::new(&tracker, last_index).enter_joint(stored.auto_leave, &changes)?;
     }
     let reached = tracker.config.conf_state();
-    if !reached.equivalent(stored) {
-        let stored = Box::new(stored.clone());
+    if !reached.equivalent(&stored) {
+        let stored = Box::new(given.clone());
         return Err(ConfChangeError::Unreachable { stored, reached: Box::new(reached) });
     }
     Ok((tracker.config, tracker.progress))

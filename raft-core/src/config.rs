@@ -1,6 +1,7 @@
 //! The knobs of a node.
 
 use crate::error::{Error, Result};
+use crate::log::MAX_INDEX;
 use crate::{LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD};
 
 /// How a read index is confirmed (thesis, section 6.4).
@@ -23,7 +24,8 @@ pub enum ReadOnlyOption {
 pub struct DamagedRange {
     /// The first lost index.
     pub low: u64,
-    /// The last lost index; where the log's end is lost, the last that may have been there.
+    /// The last lost index; where the log's end is lost, the last that may have been there. If
+    /// nobody knows that, the member is lost: remove it, and add it under another id.
     pub high: u64,
 }
 
@@ -174,8 +176,8 @@ impl Config {
             (self.lease_from_boot && !self.check_quorum, "lease_from_boot needs check_quorum"),
             (self.max_postponed_reads == 0, "max_postponed_reads must not be 0"),
             (
-                self.damaged.is_some_and(|d| d.low == 0 || d.low > d.high),
-                "a damaged range begins at 1 or above and is not empty",
+                self.damaged.is_some_and(|d| d.low == 0 || d.low > d.high || d.high > MAX_INDEX),
+                "a damaged range begins at 1 or above, is not empty, and has an end",
             ),
         ];
         match broken.into_iter().find(|(broken, _)| *broken) {

@@ -35,9 +35,10 @@
 //! ```
 //! use raft_core::{Config, ConfState, EntryType, MemoryStorage, RawNode};
 //!
-//! let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default()
-//! }); let mut node = RawNode::new(&Config::new(1), storage.clone())?; let mut state_machine =
-//! Vec::new();
+//! let members = ConfState { voters: vec![1], ..Default::default() };
+//! let storage = MemoryStorage::with_conf_state(members);
+//! let mut node = RawNode::new(&Config::new(1), storage.clone())?;
+//! let mut state_machine = Vec::new();
 //!
 //! node.campaign()?; // or tick until the election timeout has passed
 //! let mut proposed = false;
@@ -66,7 +67,11 @@
 //!             EntryType::Normal if entry.data.is_empty() => {} // a leader began its term
 //!             EntryType::Normal => state_machine.push(entry.data),
 //!             EntryType::ConfChange | EntryType::ConfChangeV2 => {
-//!                 // decode, apply_conf_change, store its result
+//!                 if let Some(change) = entry.conf_change()?
+//!                     && let Some(members) = node.apply_conf_change(entry.index, &change)?
+//!                 {
+//!                     storage.set_conf_state(members); // with the applied index
+//!                 }
 //!             }
 //!         }
 //!     }
@@ -90,9 +95,11 @@
 //! use raft_core::{Config, ConfState, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD};
 //! use raft_core::{HardState, MemoryStorage, RawNode};
 //!
-//! let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default()
-//! }); let config = Config { async_storage_writes: true, ..Config::new(1) }; let mut node =
-//! RawNode::new(&config, storage.clone())?; let mut applied = 0;
+//! let members = ConfState { voters: vec![1], ..Default::default() };
+//! let storage = MemoryStorage::with_conf_state(members);
+//! let config = Config { async_storage_writes: true, ..Config::new(1) };
+//! let mut node = RawNode::new(&config, storage.clone())?;
+//! let mut applied = 0;
 //!
 //! node.campaign()?;
 //! while node.has_ready() {

@@ -60,7 +60,7 @@ impl<S: Storage> Log<S> {
     pub(crate) fn new(storage: S, max_applying_bytes: u64, damaged: bool) -> Result<Self> {
         let first = storage.first_index()?;
         let last = storage.last_index()?;
-        if first == 0 || last == u64::MAX || last + 1 < first {
+        if first == 0 || last > MAX_INDEX || last + 1 < first {
             let (low, high) = (1, last.saturating_add(1));
             return Err(Error::StoredState { what: "first index", value: first, low, high });
         }
@@ -252,9 +252,11 @@ impl<S: Storage> Log<S> {
     /// What was lost is in the storage again, which may reach further now: looks at its end anew.
     /// Nothing may be unstable.
     pub(crate) fn refilled(&mut self, commit: u64) -> Result<()> {
-        debug_assert!(!self.unstable.has_entries() && self.unstable.snapshot().is_none());
+        if self.unstable.has_entries() || self.unstable.snapshot().is_some() {
+            return Err(Error::Refused("something is still to be written"));
+        }
         let last = self.storage.last_index()?;
-        if last < self.last_index() || last == u64::MAX {
+        if last < self.last_index() || last > MAX_INDEX {
             let what = "a log that was refilled ends earlier than before";
             return Err(StorageError::Contract { what, index: last }.into());
         }

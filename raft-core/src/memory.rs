@@ -16,8 +16,9 @@ use crate::storage::{Fetch, InitialState, Storage, StorageError};
 /// ```
 /// use raft_core::{ConfState, Entry, Fetch, MemoryStorage, Storage};
 ///
-/// let storage = MemoryStorage::with_conf_state(ConfState { voters: vec![1], ..Default::default()
-/// }); storage.append(&[Entry { term: 1, index: 1, ..Default::default() }])?;
+/// let members = ConfState { voters: vec![1], ..Default::default() };
+/// let storage = MemoryStorage::with_conf_state(members);
+/// storage.append(&[Entry { term: 1, index: 1, ..Default::default() }])?;
 /// assert_eq!(storage.entries(1, 2, u64::MAX, Fetch::Apply)?.len(), 1);
 /// # Ok::<(), raft_core::StorageError>(())
 /// ```
@@ -161,21 +162,20 @@ impl MemoryStorage {
         Ok(inner.snapshot.clone())
     }
 
-    /// Replaces everything by a snapshot: the log is empty behind it.
+    /// Replaces everything by a snapshot: the log is empty behind it. One of the index that is there
+    /// may take its place: a node asks for that when its state machine has lost it. One of index 0
+    /// brings a configuration only.
     ///
     /// # Errors
-    /// [`StorageError::SnapshotOutOfDate`] if there is one of that index or a later one;
-    /// [`StorageError::Contract`] if its index has no successor. One of index 0, which brings a
-    /// configuration only, may be applied to a log without snapshot.
+    /// [`StorageError::SnapshotOutOfDate`] if there is one of a later index;
+    /// [`StorageError::Contract`] if its index has no successor.
     pub fn apply_snapshot(&self, snapshot: Snapshot) -> Result<(), StorageError> {
         if snapshot.index() > MAX_INDEX {
             let what = "the index has no successor";
             return Err(StorageError::Contract { what, index: snapshot.index() });
         }
         let mut inner = self.lock();
-        if inner.snapshot.index() >= snapshot.index() && snapshot.index() != 0
-            || inner.snapshot.index() > snapshot.index()
-        {
+        if inner.snapshot.index() > snapshot.index() {
             return Err(StorageError::SnapshotOutOfDate);
         }
         inner.entries.clear();

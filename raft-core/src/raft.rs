@@ -104,6 +104,8 @@ pub(crate) struct Raft<S> {
     pub(crate) damaged: Option<DamagedRange>,
     /// The commit index that was stored: a damaged log may not reach it.
     stored_commit: u64,
+    /// The index of the last snapshot that came in: its members are in force since.
+    restored: u64,
     /// The follower asked for a snapshot of at least this index; 0 for none.
     request_snapshot: u64,
     /// The storage could not be read for a message that was to be sent.
@@ -149,6 +151,7 @@ impl<S: Storage> Raft<S> {
             booting: config.lease_from_boot,
             damaged: config.damaged,
             stored_commit: initial.hard_state.commit,
+            restored: 0,
             request_snapshot: 0,
             read_error: None,
             config: config.clone(),
@@ -171,7 +174,10 @@ impl<S: Storage> Raft<S> {
     }
 
     pub(crate) fn hard_state(&self) -> HardState {
-        HardState { term: self.term, vote: self.vote, commit: self.log.committed() }
+        // A damaged log may not reach what is known to be committed; that must not be forgotten.
+        let known = if self.damaged.is_some() { self.stored_commit } else { 0 };
+        let commit = self.log.committed().max(known);
+        HardState { term: self.term, vote: self.vote, commit }
     }
 
     pub(crate) fn soft_state(&self) -> SoftState {

@@ -90,7 +90,8 @@ impl<S: Storage> RawNode<S> {
             return Err(Error::Refused("a cluster needs at least one peer"));
         }
         let members = &self.raft.tracker.config;
-        if self.raft.log.last_index() != 0 || self.raft.term != 0 || members.voters.is_joint() {
+        let empty = self.raft.log.last_index() == 0 && self.raft.term == 0;
+        if !empty || members.voters.is_joint() || self.raft.damaged.is_some() {
             return Err(Error::Refused("only a node with nothing in its storage is bootstrapped"));
         }
         let mut seen = Vec::with_capacity(peers.len());
@@ -198,15 +199,21 @@ impl<S: Storage> RawNode<S> {
         self.propose_entries(&mut [entry])
     }
 
-    /// Switches to the configuration that a committed change leads to, and returns it: it must be
-    /// stored with the applied index. To be called for every change that is applied, in order; the
-    /// application that decides against one does not call it. While a snapshot has come in that is
-    /// not stored yet, its configuration is in force already and a change before it does nothing.
+    /// Switches to the configuration that the committed change at `index` leads to, and returns it:
+    /// it must be stored with the applied index. To be called for every change that is applied, in
+    /// order; the application that decides against one does not call it.
+    ///
+    /// `None` if a snapshot has come in meanwhile that covers the change: its configuration is in
+    /// force already, and nothing is to be stored.
     ///
     /// # Errors
     /// [`Error::ConfChange`], and nothing changed: the change does not fit the configuration.
-    pub fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState> {
-        let applied = self.raft.apply_conf_change(change);
+    pub fn apply_conf_change(
+        &mut self,
+        index: u64,
+        change: &ConfChangeV2,
+    ) -> Result<Option<ConfState>> {
+        let applied = self.raft.apply_conf_change_at(index, change);
         self.checked(applied)
     }
 
@@ -242,8 +249,6 @@ impl<S: Storage> RawNode<S> {
             MessageType::Propose | MessageType::ReadIndex => true,
             // A node that never heard of a term refuses in its own.
             MessageType::PreVoteResponse => m.reject,
-            // Of an application that sends one by itself.
-            MessageType::Snapshot => self.raft.term == 0,
             _ => false,
         };
         if m.term == 0 && !without_term {

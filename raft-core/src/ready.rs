@@ -8,10 +8,13 @@ use crate::raft::{ReadState, SoftState};
 /// With synchronous storage writes ([`crate::Config::async_storage_writes`] off):
 ///
 /// 1. Write `snapshot`, `entries` and `hard_state`, as one atomic batch if the storage can, and
-///    make them durable. Storage that is not atomic writes them in this order. Where only a commit
-///    index changed ([`Ready::needs_sync`] is false) durability may wait, but no longer than that
-///    of what the state machine applies: a node does not start if it has applied what is not
-///    committed. Entries replace whatever is at their indexes and behind.
+///    make them durable. Storage that is not atomic writes them in this order. Where only a
+///    commit index changed ([`Ready::needs_sync`] is false) it need not be synced by itself; but it
+///    is durable no later than the next entries or hard state that are, and than what the state
+///    machine makes durable. (A log in which one change of the members follows another must be
+///    found together with a commit index that covers the first; and a node does not start if it
+///    has applied what is not committed.)
+///    Entries replace whatever is at their indexes and behind.
 /// 2. Send `messages`, in order. None may leave before 1 is done.
 /// 3. Give `snapshot`, then `committed_entries`, to the state machine; for each configuration
 ///    change call [`crate::RawNode::apply_conf_change`] or decide against it.

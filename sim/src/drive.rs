@@ -137,7 +137,7 @@ impl<S: Store> Cluster<S> {
     fn note_log(&mut self, n: usize, ready: &Ready) -> Checked {
         let node = &mut self.nodes[n];
         if node.seen.overtaken && ready.snapshot.is_none() {
-            let detail = format!("{} left its machine's configuration without reason", node.id);
+            let detail = format!("{} was told of a snapshot that there is not", node.id);
             return broken("equal configurations", detail);
         }
         if let Some(snapshot) = &ready.snapshot {
@@ -304,11 +304,6 @@ impl<S: Store> Cluster<S> {
         let Ok(change) = change else {
             return broken("proposals", "a configuration change that cannot be decoded");
         };
-        if self.is_overtaken(n) {
-            self.nodes[n].seen.overtaken = true;
-            self.stats.overtaken += 1;
-            return Ok(());
-        }
         let unwanted = !change.context.is_empty()
             && !change.leaves_joint()
             && entry_hash(entry).is_multiple_of(16);
@@ -319,8 +314,14 @@ impl<S: Store> Cluster<S> {
             self.stats.refused_changes += 1;
             return Ok(());
         }
-        match raw.apply_conf_change(&change) {
-            Ok(conf_state) => {
+        match raw.apply_conf_change(entry.index, &change) {
+            // A snapshot has brought the configuration already, and is to be seen next.
+            Ok(None) => {
+                self.stats.overtaken += 1;
+                node.seen.overtaken = true;
+                Ok(())
+            }
+            Ok(Some(conf_state)) => {
                 self.stats.conf_changes += 1;
                 self.stats.joint += u64::from(!conf_state.voters_outgoing.is_empty());
                 node.machine.now.conf_state = conf_state;
@@ -332,15 +333,6 @@ impl<S: Store> Cluster<S> {
             }
             Err(e) => broken("sound nodes agree", format!("{}: {e}", node.id)),
         }
-    }
-
-    /// Whether the node has gone on to the configuration of a snapshot already.
-    fn is_overtaken(&self, n: usize) -> bool {
-        let node = &self.nodes[n];
-        let config = node.raw.as_ref().map(|raw| raw.status().config.conf_state());
-        // Bootstrapped nodes have the first configuration before they apply it.
-        let begun = node.machine.now.applied > self.options.voters || !self.options.bootstrap;
-        begun && config.is_some_and(|config| !config.equivalent(&node.machine.now.conf_state))
     }
 
     /// A message leaves a node: what it promises must be so.

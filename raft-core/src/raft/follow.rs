@@ -112,6 +112,7 @@ impl<S: Storage> Raft<S> {
             return false;
         }
         self.log.restore(snapshot);
+        self.restored = index;
         self.damaged = None;
         self.request_snapshot = 0;
         self.switch_to(config, progress);

@@ -57,12 +57,21 @@ impl<S: Storage> Raft<S> {
         });
     }
 
+    /// Applies the change at `index`, unless a snapshot has brought what it leads to, and perhaps
+    /// more.
+    pub(crate) fn apply_conf_change_at(
+        &mut self,
+        index: u64,
+        change: &ConfChangeV2,
+    ) -> Result<Option<ConfState>> {
+        if index <= self.restored {
+            return Ok(None);
+        }
+        self.apply_conf_change(change).map(Some)
+    }
+
     /// Applies a change and returns what the configuration is then.
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState> {
-        if self.log.unstable.snapshot().is_some() {
-            // The snapshot has brought what the change leads to, and perhaps more.
-            return Ok(self.tracker.config.conf_state());
-        }
         if let Some(n) = change.transition.filter(|n| !ConfChangeTransition::is_valid(*n)) {
             return Err(ConfChangeError::UnknownTransition(n).into());
         }
@@ -112,6 +121,17 @@ impl<S: Storage> Raft<S> {
             self.abort_transfer();
         }
         conf_state
+    }
+}
+
+impl Entry {
+    /// The configuration change that the entry carries, of either kind; `None` if it carries none.
+    ///
+    /// # Errors
+    /// [`DropReason::MalformedConfChange`] if it cannot be decoded, or has numbers that are not
+    /// known.
+    pub fn conf_change(&self) -> Result<Option<ConfChangeV2>> {
+        decode_conf_change(self)
     }
 }
 

@@ -236,8 +236,10 @@ impl Node {
         (first..=last).map(|index| self.storage.term(index).expect("in memory")).collect()
     }
 
+    /// What was applied for the application: neither changes nor the empty entries of leaders.
     pub(crate) fn applied_data(&self) -> Vec<&[u8]> {
-        self.applied.iter().map(|e| e.data.as_ref()).filter(|data| !data.is_empty()).collect()
+        let ordinary = self.applied.iter().filter(|e| e.entry_type() == EntryType::Normal);
+        ordinary.map(|e| e.data.as_ref()).filter(|data| !data.is_empty()).collect()
     }
 
     /// Steps a message that must be taken, does all work, and returns what is sent.
@@ -289,8 +291,10 @@ impl Node {
     pub(crate) fn apply(&mut self, ready: &Ready) {
         for entry in &ready.committed_entries {
             if let Some(change) = decoded(entry) {
-                let members = self.raw.apply_conf_change(&change).expect("a change that fits");
-                self.storage.set_conf_state(members);
+                let applied = self.raw.apply_conf_change(entry.index, &change);
+                if let Some(members) = applied.expect("a change that fits") {
+                    self.storage.set_conf_state(members);
+                }
             }
             self.applied.push(entry.clone());
         }

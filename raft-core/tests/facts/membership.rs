@@ -248,8 +248,8 @@ fn a_configuration_holds_from_when_it_is_applied_and_not_before() {
 fn a_change_of_node_0_and_an_update_change_nothing() {
     let mut node = leader();
     for none in [change(RemoveNode, 0), change(AddNode, 0), change(UpdateNode, 2)] {
-        let members = node.raw.apply_conf_change(&changes(&[none])).expect("nothing to do");
-        assert_eq!(members, voters(&[1, 2, 3]));
+        let members = node.raw.apply_conf_change(1, &changes(&[none])).expect("nothing to do");
+        assert_eq!(members, Some(voters(&[1, 2, 3])));
     }
 }
 
@@ -277,7 +277,7 @@ fn a_smaller_quorum_commits_what_it_already_has_and_everybody_is_told() {
     node.propose("a");
     node.take(ack(2, 1, 2));
     assert_eq!(node.commit(), 1);
-    node.raw.apply_conf_change(&changes(&[change(RemoveNode, 4)])).expect("a change that fits");
+    node.raw.apply_conf_change(1, &changes(&[change(RemoveNode, 4)])).expect("a change that fits");
     assert_eq!(node.commit(), 2);
     let sent = node.run();
     let told = of(&sent, Append);
@@ -290,7 +290,7 @@ fn a_member_that_joins_is_probed_at_the_end_of_the_log_at_once() {
     let mut node = leader();
     node.propose("a");
     node.take(ack(2, 1, 2));
-    node.raw.apply_conf_change(&changes(&[change(AddLearnerNode, 4)])).expect("a change");
+    node.raw.apply_conf_change(1, &changes(&[change(AddLearnerNode, 4)])).expect("a change");
     let sent = node.run();
     let m = of(&sent, Append).into_iter().find(|m| m.to == 4).expect("a probe");
     assert_eq!((m.index, m.entries.len()), (1, 1));
@@ -303,8 +303,8 @@ fn a_member_that_joins_is_probed_at_the_end_of_the_log_at_once() {
 fn a_member_of_an_empty_log_is_probed_from_its_beginning() {
     let storage = MemoryStorage::with_conf_state(voters(&[1]));
     let mut node = Node::new(&config(1), storage);
-    node.raw.apply_conf_change(&changes(&[change(AddNode, 2)])).expect("a change");
-    node.raw.apply_conf_change(&changes(&[change(AddNode, 3)])).expect("a change");
+    node.raw.apply_conf_change(1, &changes(&[change(AddNode, 2)])).expect("a change");
+    node.raw.apply_conf_change(1, &changes(&[change(AddNode, 3)])).expect("a change");
     node.elect();
     assert!(node.progress(2).starts_with("StateProbe match=0 next=1"));
 }
@@ -411,10 +411,10 @@ fn a_change_that_does_not_fit_is_refused_and_changes_nothing() {
         (changes(&[change(AddNode, u64::MAX)]), ConfChangeError::ReservedId(u64::MAX)),
     ];
     let before = node.raw.status();
-    node.raw.apply_conf_change(&unknown).expect_err("a type that is not known");
+    node.raw.apply_conf_change(1, &unknown).expect_err("a type that is not known");
     assert_eq!(node.raw.status(), before);
     for (change, expected) in cases {
-        match node.raw.apply_conf_change(&change) {
+        match node.raw.apply_conf_change(1, &change) {
             Err(Error::ConfChange(found)) => assert_eq!(found, expected),
             other => panic!("{expected:?} expected, but {other:?}"),
         }
@@ -427,7 +427,7 @@ fn a_change_that_does_not_fit_is_refused_and_changes_nothing() {
         (changes(&[change(AddNode, 5)]), ConfChangeError::SimpleInJoint),
         (joint_again, ConfChangeError::AlreadyJoint),
     ] {
-        match node.raw.apply_conf_change(&change) {
+        match node.raw.apply_conf_change(1, &change) {
             Err(Error::ConfChange(found)) => assert_eq!(found, expected),
             other => panic!("{expected:?} expected, but {other:?}"),
         }
@@ -440,9 +440,9 @@ fn a_change_that_does_not_fit_is_refused_and_changes_nothing() {
 fn a_configuration_without_voters_is_not_entered_jointly() {
     let mut node = Node::new(&config(1), MemoryStorage::new());
     let first = joint(ConfChangeTransition::JointExplicit, &[(AddNode, 1)]);
-    let refused = node.raw.apply_conf_change(&first);
+    let refused = node.raw.apply_conf_change(1, &first);
     assert!(matches!(refused, Err(Error::ConfChange(ConfChangeError::JointFromNothing))));
-    node.raw.apply_conf_change(&changes(&[change(AddNode, 1)])).expect("a first voter");
+    node.raw.apply_conf_change(1, &changes(&[change(AddNode, 1)])).expect("a first voter");
     assert_eq!(node.members(), "voters=(1)");
 }
 

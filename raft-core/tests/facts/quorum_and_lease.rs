@@ -87,7 +87,7 @@ fn members_that_join_do_not_depose_the_leader_before_they_could_speak() {
     node.tick(9);
     for id in [2, 3] {
         let joining = changes(&[change(ConfChangeType::AddNode, id)]);
-        node.raw.apply_conf_change(&joining).expect("a change that fits");
+        node.raw.apply_conf_change(1, &joining).expect("a change that fits");
     }
     assert!(!node.progress(2).contains("inactive"));
     node.tick(1);

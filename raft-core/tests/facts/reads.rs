@@ -192,7 +192,7 @@ fn a_lone_voter_that_is_not_the_leader_has_to_be_asked() {
     let mut node = Node::new(&config, storage).lead();
     node.take(ack(2, 1, 1));
     let leaving = raft_core::ConfChangeSingle::new(raft_core::ConfChangeType::RemoveNode, 1);
-    node.raw.apply_conf_change(&crate::hand::changes(&[leaving])).expect("a change that fits");
+    node.raw.apply_conf_change(1, &crate::hand::changes(&[leaving])).expect("a change that fits");
     assert_eq!((node.role(), node.members().as_str()), (Role::Leader, "voters=(2)"));
     read(&mut node, "r");
     assert_eq!(answered(&node), []);

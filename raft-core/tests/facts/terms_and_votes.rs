@@ -533,7 +533,7 @@ fn a_timeout_that_comes_when_the_node_may_not_campaign_strikes_when_it_may() {
     let mut node = Node::new(&config(1), MemoryStorage::with_conf_state(learner));
     node.tick(100);
     let joining = changes(&[change(ConfChangeType::AddNode, 1)]);
-    node.raw.apply_conf_change(&joining).expect("a change that fits");
+    node.raw.apply_conf_change(1, &joining).expect("a change that fits");
     node.tick(1);
     assert_eq!(node.role(), Role::Candidate);
     // And then it waits for another timeout, from zero.

@@ -211,7 +211,7 @@ fn a_target_that_is_removed_or_demoted_ends_the_transfer() {
     for kind in [ConfChangeType::RemoveNode, ConfChangeType::AddLearnerNode] {
         let mut node = leader();
         transfer(&mut node, 3);
-        node.raw.apply_conf_change(&changes(&[change(kind, 3)])).expect("a change that fits");
+        node.raw.apply_conf_change(1, &changes(&[change(kind, 3)])).expect("a change that fits");
         assert_eq!(transferee(&node), 0);
         node.propose("a");
     }
@@ -223,6 +223,6 @@ fn a_change_of_another_member_does_not_end_it() {
     let mut node = leader();
     transfer(&mut node, 3);
     let leaving = changes(&[change(ConfChangeType::RemoveNode, 2)]);
-    node.raw.apply_conf_change(&leaving).expect("a change that fits");
+    node.raw.apply_conf_change(1, &leaving).expect("a change that fits");
     assert_eq!(transferee(&node), 3);
 }

@@ -156,8 +156,10 @@ impl Node {
             } else {
                 let change = from_entry(entry)?;
                 grown.extend_from_slice(&change.context);
-                conf_state =
-                    self.raw.apply_conf_change(&change).map_err(|error| error.to_string())?;
+                let applied = self.raw.apply_conf_change(entry.index, &change);
+                conf_state = applied
+                    .map_err(|error| error.to_string())?
+                    .unwrap_or_else(|| self.raw.status().config.conf_state());
             }
             state.data = grown.into();
             let (index, term) = (entry.index, entry.term);

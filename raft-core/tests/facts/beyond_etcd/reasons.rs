@@ -69,7 +69,7 @@ fn not_member() {
     let mut node =
         Node::new(&config, raft_core::MemoryStorage::with_conf_state(voters(&[1, 2, 3]))).lead();
     let leaving = changes(&[change(ConfChangeType::RemoveNode, 1)]);
-    node.raw.apply_conf_change(&leaving).expect("a change that fits");
+    node.raw.apply_conf_change(1, &leaving).expect("a change that fits");
     assert_eq!(unchanged(&mut node, |n| n.raw.propose("a")), DropReason::NotMember);
 }
 
