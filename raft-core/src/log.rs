@@ -435,7 +435,7 @@ mod tests {
     use crate::memory::MemoryStorage;
 
     fn entry(index: u64, term: u64) -> Entry {
-        Entry { index, term, ..Entry::default() }
+        Entry { term, index, ..Entry::default() }
     }
 
     /// Two stable entries of term 1, two unstable ones of term 2, the first two committed.
