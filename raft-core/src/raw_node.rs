@@ -35,7 +35,8 @@ pub enum SnapshotStatus {
     Failure,
 }
 
-/// One member of a Raft group: feed it ticks, messages and proposals, do what its [`crate::Ready`] says.
+/// One member of a Raft group: feed it ticks, messages and proposals, do what its
+/// [`crate::Ready`] says.
 ///
 /// It does no I/O, has no clock and no thread. See the crate's documentation for the loop around
 /// it.
