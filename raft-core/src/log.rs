@@ -41,7 +41,7 @@ pub(crate) struct Log<S> {
     /// The last index handed out for application.
     applying: u64,
     applied: u64,
-    /// The term of the entry before `unstable.offset()`, while it is known.
+    /// The term of the entry before `unstable.base()`, while it is known.
     base_term: Option<u64>,
     /// Encoded bytes that may be handed out and not applied; at least 1.
     max_applying_bytes: u64,
@@ -131,7 +131,7 @@ impl<S: Storage> Log<S> {
         if index >= self.unstable.end() {
             return Err(StorageError::Unavailable);
         }
-        if index + 1 == self.unstable.offset()
+        if index + 1 == self.unstable.base()
             && let Some(term) = self.base_term
         {
             return Ok(term);
@@ -207,10 +207,10 @@ impl<S: Storage> Log<S> {
     /// Appends contiguous entries of which the first is at most one past the last; none of those
     /// they replace is committed. `before` is the term of the entry before the first.
     pub(crate) fn append(&mut self, entries: impl IntoIterator<Item = Entry>, before: Option<u64>) {
-        let offset = self.unstable.offset();
+        let (base, offset) = (self.unstable.base(), self.unstable.offset());
         self.unstable.truncate_and_append(entries);
         debug_assert!(self.unstable.offset() > self.committed || self.unstable.offset() == offset);
-        if self.unstable.offset() != offset {
+        if self.unstable.base() != base {
             self.base_term = before;
         }
     }
@@ -229,18 +229,24 @@ impl<S: Storage> Log<S> {
         self.applying = self.applying.max(index);
         self.applying_bytes = self.applying_bytes.saturating_sub(bytes);
         self.applying_paused = self.applying_bytes >= self.max_applying_bytes;
+        self.forget();
     }
 
-    /// `entries` were handed out for application. Returns their encoded bytes.
-    pub(crate) fn accept_applying(&mut self, entries: &[Entry], allow_unstable: bool) -> u64 {
-        let Some(last) = entries.last() else { return 0 };
-        let bytes = encoded_size(entries);
-        self.applying = last.index;
+    /// Forgets what need not be at hand: entries that are applied, and more that wait for that than
+    /// are handed out at a time.
+    fn forget(&mut self) {
+        if let Some(term) = self.unstable.forget(self.applied, self.max_applying_bytes) {
+            self.base_term = Some(term);
+        }
+    }
+
+    /// Entries up to `last`, of `bytes` encoded bytes, were handed out for application.
+    pub(crate) fn accept_applying(&mut self, last: u64, bytes: u64, allow_unstable: bool) {
+        self.applying = last;
         self.applying_bytes = self.applying_bytes.saturating_add(bytes);
         // A batch that was cut short had no room for more: the next waits until this is applied.
         self.applying_paused = self.applying_bytes >= self.max_applying_bytes
-            || last.index < self.max_appliable(allow_unstable);
-        bytes
+            || last < self.max_appliable(allow_unstable);
     }
 
     /// The last index that may be handed out.
@@ -285,21 +291,24 @@ impl<S: Storage> Log<S> {
             && self.applying < self.max_appliable(allow_unstable)
     }
 
-    /// What to hand out for application next.
-    pub(crate) fn next_committed(&self, allow_unstable: bool) -> Result<Vec<Entry>, StorageError> {
+    /// What to hand out for application next, into an empty vector. Returns the encoded bytes.
+    pub(crate) fn next_committed(
+        &self,
+        out: &mut Vec<Entry>,
+        allow_unstable: bool,
+    ) -> Result<u64, StorageError> {
         if !self.has_next_committed(allow_unstable) {
-            return Ok(Vec::new());
+            return Ok(0);
         }
         let room = (self.max_applying_bytes - self.applying_bytes).max(1);
         let high = self.max_appliable(allow_unstable) + 1;
-        self.slice(self.applying + 1, high, room, Fetch::Apply)
+        self.slice_into(out, self.applying + 1, high, room, Fetch::Apply)
     }
 
     /// Entries up to and including `index` of which the last has `term` are on disk.
     pub(crate) fn stable_to(&mut self, index: u64, term: u64) {
-        if self.unstable.stable_to(index, term) {
-            self.base_term = Some(term);
-        }
+        self.unstable.stable_to(index, term);
+        self.forget();
     }
 
     /// The newest snapshot, for `to`, of at least `at_least`.
@@ -326,18 +335,19 @@ impl<S: Storage> Log<S> {
         self.unstable.restore(snapshot);
     }
 
-    /// Entries from `low` to the end, at least one if there is any, no more than `max_bytes` of
-    /// encoded bytes else.
+    /// Puts entries from `low` to the end into an empty vector, at least one if there is any, no more
+    /// than `max_bytes` of encoded bytes else. Returns their encoded bytes.
     pub(crate) fn entries(
         &self,
+        out: &mut Vec<Entry>,
         low: u64,
         max_bytes: u64,
         purpose: Fetch,
-    ) -> Result<Vec<Entry>, StorageError> {
+    ) -> Result<u64, StorageError> {
         if low > self.last_index() {
-            return Ok(Vec::new());
+            return Ok(0);
         }
-        self.slice(low, self.unstable.end(), max_bytes, purpose)
+        self.slice_into(out, low, self.unstable.end(), max_bytes, purpose)
     }
 
     /// Entries `[low, high)`, limited as [`Log::entries`]. The caller keeps `low < high <= end`.
@@ -348,48 +358,68 @@ impl<S: Storage> Log<S> {
         max_bytes: u64,
         purpose: Fetch,
     ) -> Result<Vec<Entry>, StorageError> {
-        let offset = self.unstable.offset();
         let mut out = Vec::new();
+        self.slice_into(&mut out, low, high, max_bytes, purpose)?;
+        Ok(out)
+    }
+
+    /// [`Log::slice`] into an empty vector. Returns the encoded bytes.
+    fn slice_into(
+        &self,
+        out: &mut Vec<Entry>,
+        low: u64,
+        high: u64,
+        max_bytes: u64,
+        purpose: Fetch,
+    ) -> Result<u64, StorageError> {
+        let base = self.unstable.base();
         let mut bytes = 0;
-        if low < offset {
-            if low < self.first_index()? {
+        if low < base {
+            if self.unstable.snapshot().is_some() {
                 return Err(StorageError::Compacted);
             }
-            let cut = high.min(offset);
-            out = self.storage.entries(low, cut, max_bytes, purpose)?;
-            check_answer(&out, low, cut)?;
-            if out.len() as u64 != cut - low || cut == high {
-                return Ok(out);
-            }
-            bytes = encoded_size(&out);
-            if bytes >= max_bytes {
-                return Ok(out);
+            let cut = high.min(base);
+            *out = self.storage.entries(low, cut, max_bytes, purpose)?;
+            check_answer(out, low, cut)?;
+            bytes = encoded_size(out);
+            if out.len() as u64 != cut - low || cut == high || bytes >= max_bytes {
+                return Ok(bytes);
             }
         }
-        let range = self.unstable.range(low.max(offset), high);
-        out.reserve(range.size_hint().0.min(1024));
-        for entry in range {
-            bytes = bytes.saturating_add(entry.encoded_len() as u64);
-            if bytes > max_bytes && !out.is_empty() {
+        let range = self.unstable.range(low.max(base), high);
+        for part in range {
+            let mut fit = 0;
+            for entry in part {
+                let with = bytes.saturating_add(entry.encoded_len() as u64);
+                if with > max_bytes && (fit > 0 || !out.is_empty()) {
+                    break;
+                }
+                bytes = with;
+                fit += 1;
+            }
+            // Most are messages with an entry or two: room for more would be wasted.
+            out.reserve_exact(fit);
+            out.extend_from_slice(&part[..fit]);
+            if fit < part.len() {
                 break;
             }
-            out.push(entry.clone());
         }
-        Ok(out)
+        Ok(bytes)
     }
 
     /// What must hold between two calls.
     pub(crate) fn check_invariants(&self) -> Result<()> {
         let Self { committed, applying, applied, .. } = *self;
-        let offset = self.unstable.offset();
+        let (base, offset) = (self.unstable.base(), self.unstable.offset());
         let rules = [
             (applied <= applying, "applied is above applying"),
             (applying <= committed, "applying is above committed"),
             (committed <= self.last_index(), "committed is above the last index"),
+            (base <= offset, "what is stable begins above its end"),
             (offset <= self.unstable.offset_in_progress(), "in progress is below the offset"),
             (self.unstable.offset_in_progress() <= self.unstable.end(), "in progress is too high"),
             (
-                self.unstable.snapshot().is_none_or(|s| s.index() < offset),
+                self.unstable.snapshot().is_none_or(|s| s.index() < base),
                 "unstable entries are below the unstable snapshot",
             ),
         ];
@@ -400,8 +430,8 @@ impl<S: Storage> Log<S> {
     }
 
     fn check_entries(&self) -> Result<()> {
-        let (mut index, mut term) = (self.unstable.offset(), self.base_term.unwrap_or(0));
-        for entry in self.unstable.range(index, self.unstable.end()) {
+        let (mut index, mut term) = (self.unstable.base(), self.base_term.unwrap_or(0));
+        for entry in self.unstable.range(index, self.unstable.end()).into_iter().flatten() {
             if entry.index != index {
                 return Err(Error::Invariant("unstable entries are not contiguous"));
             }

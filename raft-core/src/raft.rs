@@ -18,8 +18,9 @@ use std::fmt;
 use crate::confchange;
 use crate::config::{Config, DamagedRange};
 use crate::error::{Error, Result};
+use crate::ids::IdMap;
 use crate::log::Log;
-use crate::message::{ConfState, HardState, Message, MessageType};
+use crate::message::{ConfState, Entry, HardState, Message, MessageType};
 use crate::storage::{Storage, StorageError};
 use crate::tracker::Tracker;
 use reads::ReadOnly;
@@ -84,6 +85,10 @@ pub(crate) struct Raft<S> {
     /// Leader, synchronous storage writes: the last indexes of its own appends, which count for it
     /// once they are durable.
     pub(crate) own_appends: Vec<u64>,
+    /// With [`Config::batch_append`]: encoded bytes of the entries in the last append for each.
+    queued_bytes: IdMap<u64>,
+    /// Memory for entries that are to be sent.
+    spare_entries: Vec<Entry>,
     /// Leader: the index of the newest configuration change that may not be applied yet.
     pub(crate) pending_conf_index: u64,
     /// Leader: an index from which on entries are of its own term.
@@ -134,6 +139,8 @@ impl<S: Storage> Raft<S> {
             msgs: Vec::new(),
             msgs_after_append: Vec::new(),
             own_appends: Vec::new(),
+            queued_bytes: IdMap::new(),
+            spare_entries: Vec::new(),
             pending_conf_index: 0,
             term_start: 0,
             uncommitted_size: 0,

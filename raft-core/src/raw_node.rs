@@ -50,7 +50,8 @@ pub struct RawNode<S> {
     own_votes: Vec<Message>,
     readies: u64,
     /// Memory for the entries of the next `Ready`.
-    spare: Vec<Entry>,
+    spare_entries: Vec<Entry>,
+    spare_committed: Vec<Entry>,
 }
 
 impl<S: Storage> RawNode<S> {
@@ -75,7 +76,8 @@ impl<S: Storage> RawNode<S> {
             outstanding: None,
             own_votes: Vec::new(),
             readies: 0,
-            spare: Vec::new(),
+            spare_entries: Vec::new(),
+            spare_committed: Vec::new(),
         })
     }
 

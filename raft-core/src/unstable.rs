@@ -1,4 +1,5 @@
-//! What is in the log and not known to be on disk: the newest entries, and a snapshot that came in.
+//! The newest part of the log: what is not known to be on disk, entries and a snapshot that came in,
+//! and before it entries that are, but are not applied, and so are about to be read.
 //!
 //! It shadows the storage: where both have an index, the storage's entry is about to be replaced.
 
@@ -6,15 +7,19 @@ use std::collections::VecDeque;
 
 use crate::message::{Entry, Snapshot};
 
-/// Invariants: entry `i` has the index `offset + i`; `offset <= offset_in_progress <= end`; with a
-/// snapshot, `offset > snapshot.index`. `in_progress` parts are being written, the rest is not yet.
+/// Invariants: entry `i` has the index `base + i`; `base <= offset <= offset_in_progress <= end`;
+/// with a snapshot, `base > snapshot.index`. Entries from `offset` on are unstable; `in_progress`
+/// parts are being written, the rest is not yet.
 #[derive(Debug)]
 pub(crate) struct Unstable {
     snapshot: Option<Snapshot>,
     snapshot_in_progress: bool,
     entries: VecDeque<Entry>,
+    base: u64,
     offset: u64,
     offset_in_progress: u64,
+    /// Payload bytes of the entries before `offset`.
+    stable_bytes: u64,
 }
 
 impl Unstable {
@@ -24,9 +29,16 @@ impl Unstable {
             snapshot: None,
             snapshot_in_progress: false,
             entries: VecDeque::new(),
+            base: offset,
             offset,
             offset_in_progress: offset,
+            stable_bytes: 0,
         }
+    }
+
+    /// The first index that is here.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
     }
 
     /// The first index that is not stable.
@@ -36,7 +48,7 @@ impl Unstable {
 
     /// One past the last index.
     pub(crate) fn end(&self) -> u64 {
-        self.offset + self.entries.len() as u64
+        self.base + self.entries.len() as u64
     }
 
     pub(crate) fn offset_in_progress(&self) -> u64 {
@@ -54,22 +66,26 @@ impl Unstable {
     }
 
     pub(crate) fn get(&self, index: u64) -> Option<&Entry> {
-        self.entries.get(index.checked_sub(self.offset)? as usize)
+        self.entries.get(index.checked_sub(self.base)? as usize)
     }
 
     pub(crate) fn last(&self) -> Option<&Entry> {
         self.entries.back()
     }
 
-    /// Entries `[low, high)`, which the caller knows to be there.
-    pub(crate) fn range(&self, low: u64, high: u64) -> impl Iterator<Item = &Entry> {
-        let low = low.saturating_sub(self.offset) as usize;
-        let high = (high.saturating_sub(self.offset) as usize).min(self.entries.len());
-        self.entries.range(low.min(high)..high)
+    /// Entries `[low, high)`, which the caller knows to be there, in two parts.
+    pub(crate) fn range(&self, low: u64, high: u64) -> [&[Entry]; 2] {
+        let (front, back) = self.entries.as_slices();
+        let part = |part: &'_ [Entry], begin: u64| {
+            let at = |index: u64| (index.saturating_sub(begin) as usize).min(part.len());
+            at(low)..at(high).max(at(low))
+        };
+        let middle = self.base + front.len() as u64;
+        [&front[part(front, self.base)], &back[part(back, middle)]]
     }
 
-    /// Entries that are to be written and not being written.
-    pub(crate) fn next_entries(&self) -> impl Iterator<Item = &Entry> {
+    /// Entries that are to be written and not being written, in two parts.
+    pub(crate) fn next_entries(&self) -> [&[Entry]; 2] {
         self.range(self.offset_in_progress, self.end())
     }
 
@@ -78,7 +94,7 @@ impl Unstable {
     }
 
     pub(crate) fn has_entries(&self) -> bool {
-        !self.entries.is_empty()
+        self.offset < self.end()
     }
 
     /// Everything that was to be written is being written.
@@ -87,16 +103,28 @@ impl Unstable {
         self.snapshot_in_progress = self.snapshot.is_some();
     }
 
-    /// Entries up to `index`, of which the last has `term`, are on disk. Returns whether that was
-    /// so: what was replaced meanwhile is not what was written.
-    pub(crate) fn stable_to(&mut self, index: u64, term: u64) -> bool {
-        if self.get(index).is_none_or(|e| e.term != term) {
-            return false;
+    /// Entries up to `index`, of which the last has `term`, are on disk, if that is so: what was
+    /// replaced meanwhile is not what was written.
+    pub(crate) fn stable_to(&mut self, index: u64, term: u64) {
+        if index < self.offset || self.get(index).is_none_or(|e| e.term != term) {
+            return;
         }
-        self.entries.drain(..=(index - self.offset) as usize);
+        self.stable_bytes += payload_size(self.range(self.offset, index + 1).into_iter().flatten());
         self.offset = index + 1;
         self.offset_in_progress = self.offset_in_progress.max(self.offset);
-        true
+    }
+
+    /// Forgets stable entries up to `index`, and the oldest others that are more than `max_bytes` of
+    /// payload. Returns the term of the last that was forgotten.
+    pub(crate) fn forget(&mut self, index: u64, max_bytes: u64) -> Option<u64> {
+        let mut term = None;
+        while self.base < self.offset && (self.base <= index || self.stable_bytes > max_bytes) {
+            let entry = self.entries.pop_front()?;
+            self.base += 1;
+            self.stable_bytes -= entry.data.len() as u64;
+            term = Some(entry.term);
+        }
+        term
     }
 
     /// The snapshot of `index` is on disk.
@@ -120,17 +148,24 @@ impl Unstable {
         let Some(entry) = entries.next() else { return };
         let first = entry.index;
         debug_assert!(first <= self.end(), "a gap before {first}, the log ends at {}", self.end());
-        if first <= self.offset {
-            // Storage has entries from `first` on: the next write replaces them.
+        if first < self.base {
             self.entries.clear();
-            self.offset = first;
-            self.offset_in_progress = first;
+            self.base = first;
         } else {
-            self.entries.truncate((first - self.offset) as usize);
-            // What is being written from `first` on is not what is in the log any more.
-            self.offset_in_progress = self.offset_in_progress.min(first);
+            self.entries.truncate((first - self.base) as usize);
         }
+        if first < self.offset {
+            // Storage has entries from `first` on: the next write replaces them.
+            self.offset = first;
+            self.stable_bytes = payload_size(&self.entries);
+        }
+        // What is being written from `first` on is not what is in the log any more.
+        self.offset_in_progress = self.offset_in_progress.min(first);
         self.entries.push_back(entry);
         self.entries.extend(entries);
     }
+}
+
+fn payload_size<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
+    entries.into_iter().map(|entry| entry.data.len() as u64).sum()
 }

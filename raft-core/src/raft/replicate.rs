@@ -4,7 +4,7 @@
 use std::mem;
 
 use super::{NONE, Raft};
-use crate::log::{encoded_size, payload_size};
+use crate::log::payload_size;
 use crate::message::{Entry, Message, MessageType};
 use crate::progress::ProgressState;
 use crate::storage::{Fetch, Storage, StorageError};
@@ -58,16 +58,16 @@ impl<S: Storage> Raft<S> {
             return false;
         }
         let max = self.config.max_size_per_msg;
-        let entries = if full {
-            Vec::new()
-        } else {
-            match self.log.entries(next, max, Fetch::Append { to }) {
-                Ok(entries) => entries,
+        let mut entries = mem::take(&mut self.spare_entries);
+        let mut encoded = 0;
+        if !full {
+            match self.log.entries(&mut entries, next, max, Fetch::Append { to }) {
+                Ok(bytes) => encoded = bytes,
                 Err(e) => return self.append_unreadable(to, e),
             }
-        };
+        }
         let (count, bytes, commit) = (entries.len(), payload_size(&entries), self.log.committed());
-        self.queue_append(to, next - 1, log_term, entries);
+        self.queue_append(to, (next - 1, log_term), entries, encoded);
         if let Some(progress) = self.tracker.progress.get_mut(to) {
             progress.sent_entries(count, bytes);
             progress.sent_commit(commit);
@@ -75,18 +75,35 @@ impl<S: Storage> Raft<S> {
         true
     }
 
-    fn queue_append(&mut self, to: u64, index: u64, log_term: u64, entries: Vec<Entry>) {
+    /// Queues an append of `entries`, of `encoded` bytes, behind `(index, log_term)`.
+    fn queue_append(
+        &mut self,
+        to: u64,
+        (index, log_term): (u64, u64),
+        mut entries: Vec<Entry>,
+        encoded: u64,
+    ) {
         let commit = self.log.committed();
-        if self.config.batch_append && self.lengthen_append(to, index, &entries) {
-            return;
+        if self.config.batch_append {
+            if self.lengthen_append(to, index, &mut entries, encoded) {
+                self.spare_entries = entries;
+                return;
+            }
+            self.queued_bytes.insert(to, encoded);
         }
         let append = Message { to, log_term, index, entries, commit, ..Message::default() };
         self.send(MessageType::Append, append);
     }
 
-    /// Puts entries into an append to `to` that waits to be sent and ends at `index`, if together
+    /// Moves entries into an append to `to` that waits to be sent and ends at `index`, if together
     /// they are not too large.
-    fn lengthen_append(&mut self, to: u64, index: u64, entries: &[Entry]) -> bool {
+    fn lengthen_append(
+        &mut self,
+        to: u64,
+        index: u64,
+        entries: &mut Vec<Entry>,
+        encoded: u64,
+    ) -> bool {
         let commit = self.log.committed();
         let max = self.config.max_size_per_msg;
         let queued = self.msgs.iter_mut().rev().find(|m| m.to == to);
@@ -96,10 +113,13 @@ impl<S: Storage> Raft<S> {
         if queued.entries.is_empty() || queued.index + queued.entries.len() as u64 != index {
             return false;
         }
-        if encoded_size(&queued.entries).saturating_add(encoded_size(entries)) > max {
+        // An append that waits is the last that was queued for its receiver.
+        let Some(bytes) = self.queued_bytes.get_mut(to) else { return false };
+        if bytes.saturating_add(encoded) > max {
             return false;
         }
-        queued.entries.extend_from_slice(entries);
+        *bytes += encoded;
+        queued.entries.append(entries);
         queued.commit = commit;
         true
     }

@@ -23,7 +23,7 @@ impl<S: Storage> Raft<S> {
         if self.election_elapsed >= self.config.election_tick {
             self.booting = false;
         }
-        if self.is_promotable() && self.election_elapsed >= self.randomized_timeout {
+        if self.election_elapsed >= self.randomized_timeout && self.is_promotable() {
             self.election_elapsed = 0;
             return self.step_self(MessageType::Hup);
         }

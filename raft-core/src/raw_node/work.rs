@@ -67,16 +67,19 @@ impl<S: Storage> RawNode<S> {
         if let Some(e) = self.raft.read_error.take() {
             return Err(Error::Storage(e));
         }
-        let committed_entries = match self.raft.log.next_committed(self.applies_unstable()) {
+        let unstable = self.applies_unstable();
+        let mut committed_entries = std::mem::take(&mut self.spare_committed);
+        let applying_bytes = match self.raft.log.next_committed(&mut committed_entries, unstable) {
             // They come when they are there; everything else need not wait.
             Err(e) if e.is_temporary() => {
                 self.raft.log.set_apply_away(true);
-                Vec::new()
+                0
             }
             read => read?,
         };
-        let unstable = self.applies_unstable();
-        let applying_bytes = self.raft.log.accept_applying(&committed_entries, unstable);
+        if let Some(last) = committed_entries.last() {
+            self.raft.log.accept_applying(last.index, applying_bytes, unstable);
+        }
         let mut ready = self.collect(committed_entries);
         if self.raft.config.async_storage_writes {
             self.address_storage(&mut ready);
@@ -91,8 +94,10 @@ impl<S: Storage> RawNode<S> {
     fn collect(&mut self, committed_entries: Vec<Entry>) -> Ready {
         let raft = &mut self.raft;
         let (soft_state, hard_state) = (raft.soft_state(), raft.hard_state());
-        let mut entries = std::mem::take(&mut self.spare);
-        entries.extend(raft.log.unstable.next_entries().cloned());
+        let mut entries = std::mem::take(&mut self.spare_entries);
+        for part in raft.log.unstable.next_entries() {
+            entries.extend_from_slice(part);
+        }
         let must_sync = !entries.is_empty()
             || hard_state.term != self.last_hard_state.term
             || hard_state.vote != self.last_hard_state.vote;
@@ -217,24 +222,24 @@ impl<S: Storage> RawNode<S> {
 
     /// Keeps vectors for the next time.
     fn reuse(&mut self, ready: Ready) {
-        let Ready { mut entries, mut committed_entries, mut messages, .. } = ready;
-        if self.raft.msgs.capacity() == 0 && messages.capacity() <= KEPT_CAPACITY {
-            messages.clear();
-            self.raft.msgs = messages;
+        let Ready { entries, committed_entries, messages, .. } = ready;
+        if self.raft.msgs.capacity() == 0 {
+            self.raft.msgs = emptied(messages);
         }
-        entries.clear();
-        committed_entries.clear();
-        let larger = if entries.capacity() < committed_entries.capacity() {
-            committed_entries
-        } else {
-            entries
-        };
-        if larger.capacity() <= KEPT_CAPACITY {
-            self.spare = larger;
-        }
+        self.spare_entries = emptied(entries);
+        self.spare_committed = emptied(committed_entries);
     }
 }
 
 fn local(kind: MessageType, from: u64, to: u64) -> Message {
     Message { msg_type: kind as i32, from, to, ..Message::default() }
+}
+
+/// An empty vector: the same one, unless it has become unusually large.
+fn emptied<T>(mut vector: Vec<T>) -> Vec<T> {
+    if vector.capacity() > KEPT_CAPACITY {
+        return Vec::new();
+    }
+    vector.clear();
+    vector
 }
