@@ -218,6 +218,7 @@ impl<V: Vfs> Shared<V> {
 
     /// Makes the names durable. If that fails, nothing is known of them, and no later sync would
     /// prove anything: then the handle never writes again.
+    #[track_caller]
     pub(crate) fn sync_names(&self, _changes: &MutexGuard<'_, ()>) -> Result<()> {
         self.vfs.sync_dir(&self.dir).map_err(|e| {
             if is_out_of_descriptors(&e) {

@@ -10,16 +10,18 @@ use raft_vfs::{FileKind, Vfs};
 use crate::dir::{Shared, SnapDir};
 use crate::error::{Error, Result, io_error};
 use crate::file::SnapInfo;
-use crate::list::Listing;
+use crate::list::{Listing, Unusable};
 use crate::names::{SnapId, SnapName};
 
 /// What [`SnapDir::retain`] did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Retained {
     /// Snapshots removed, oldest first.
     pub removed: Vec<SnapInfo>,
     /// Snapshots that would have gone, but are pinned.
     pub pinned: Vec<SnapInfo>,
+    /// Snapshots that did not count, because they are damaged or could not be read. They stay.
+    pub unusable: Vec<Unusable>,
 }
 
 impl<V: Vfs> SnapDir<V> {
@@ -36,9 +38,9 @@ impl<V: Vfs> SnapDir<V> {
         let shared = &self.shared;
         let changes = shared.changes();
         let keep = shared.writable()?.retain;
-        let usable = self.list()?.usable;
+        let Listing { usable, unusable, .. } = self.list()?;
         debug_assert!(usable.is_sorted_by(|a, b| a.id() > b.id()), "newest first");
-        let mut retained = Retained::default();
+        let mut retained = Retained { unusable, ..Retained::default() };
         let mut failed = None;
         for info in usable.into_iter().skip(keep).rev() {
             if info.meta.index >= also_keep {
