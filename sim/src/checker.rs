@@ -68,7 +68,6 @@ pub struct Checker {
     committed: Vec<Committed>,
     applied: Vec<Applied>,
     reads: HashMap<u64, Read>,
-    fragile: bool,
     /// Votes are not looked at: so that what comes of two is seen to be found.
     pub(crate) blind_to_votes: bool,
 }
@@ -107,13 +106,6 @@ impl Checker {
     /// The configuration of every machine as of the last index that one of them has applied.
     pub fn newest_conf_state(&self) -> &ConfState {
         &self.applied[self.applied.len() - 1].conf_state
-    }
-
-    /// Whether a change was made after which Raft does not promise to get on: one that takes away
-    /// one of two voters. If the other one does not learn that it is committed, it needs the vote of
-    /// the one that is gone, whose log may be longer.
-    pub fn is_fragile(&self) -> bool {
-        self.fragile
     }
 
     /// Log matching: entries of one index and term are the same, and so are those before them.
@@ -255,7 +247,6 @@ impl Checker {
             }
             None if index == self.last_applied() + 1 => {
                 let conf_state = image.conf_state.clone();
-                self.fragile |= loses_one_of_two(self.newest_conf_state(), &conf_state);
                 self.applied.push(Applied { chain: image.chain, conf_state });
                 Ok(())
             }
@@ -296,12 +287,4 @@ impl Checker {
         }
         Ok(())
     }
-}
-
-/// Whether a change makes a voter of a pair none.
-fn loses_one_of_two(before: &ConfState, after: &ConfState) -> bool {
-    let pair = |voters: &[u64]| (1..=2).contains(&voters.len());
-    let votes = |id: &u64| after.voters.contains(id) || after.voters_outgoing.contains(id);
-    let ConfState { voters, voters_outgoing, .. } = before;
-    (pair(voters) || pair(voters_outgoing)) && !voters.iter().chain(voters_outgoing).all(votes)
 }

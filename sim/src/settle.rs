@@ -20,8 +20,8 @@ impl<S: Store> Cluster<S> {
     /// The rule that is broken, which may be that it takes for ever.
     pub fn settle(&mut self) -> Checked {
         match self.heal() {
-            Err(Violation { rule: "liveness", .. }) if self.checker.is_fragile() => {
-                self.stats.fragile += 1;
+            Err(Violation { rule: "liveness", .. }) if self.is_orphaned() => {
+                self.stats.orphaned += 1;
                 Ok(())
             }
             outcome => outcome,
@@ -167,6 +167,24 @@ impl<S: Store> Cluster<S> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nobody can lead any more, as it may be: those who may campaign, by the configuration
+    /// that they have applied, need the vote of one that knows that it has none any more, and has a
+    /// longer log. It had left, or stepped down, before it could tell them.
+    fn is_orphaned(&self) -> bool {
+        let end = |n: &usize| {
+            let log = &self.nodes[*n].shadow;
+            (log.term(log.last()), log.last())
+        };
+        let votes_in = |of: usize, id: u64| {
+            let ConfState { voters, voters_outgoing, .. } = &self.nodes[of].machine.now.conf_state;
+            voters.contains(&id) || voters_outgoing.contains(&id)
+        };
+        let up = (0..self.nodes.len()).filter(|n| self.nodes[*n].raw.is_some());
+        let (may, may_not): (Vec<_>, Vec<_>) = up.partition(|n| votes_in(*n, self.nodes[*n].id));
+        let Some(best) = may.into_iter().max_by_key(end) else { return true };
+        may_not.iter().any(|n| votes_in(best, self.nodes[*n].id) && end(n) > end(&best))
     }
 
     /// One leader, nobody with work to do, and everybody as far as the leader.

@@ -83,8 +83,9 @@ stats! {
     overtaken,
     /// Entries that had to be fetched first.
     fetches,
-    /// Clusters that took one of two voters away and got stuck, as they may.
-    fragile,
+    /// Clusters whose leader was removed before it could tell the others, and that cannot get on
+    /// without its vote.
+    orphaned,
     /// Messages that were refused, as they may be.
     refused,
 }
