@@ -188,20 +188,23 @@ fn a_rejected_probe_goes_back_to_the_hint_and_one_of_another_index_is_old() {
 
 // 63
 #[test]
-fn a_snapshot_is_sent_only_to_who_was_heard_from() {
+fn a_snapshot_is_sent_when_it_is_made_and_only_to_who_was_heard_from() {
+    let storage = stored(voters(&[1, 2, 3]), &[1; 5]);
+    storage.set_hard_state(raft_core::HardState { term: 1, vote: 0, commit: 5 });
+    storage.compact(5).expect("entries up to 5");
     let config = Config { check_quorum: true, ..config(1) };
-    let mut node = Node::new(&config, snapshotted(voters(&[1, 2, 3]), 10, 1)).lead();
-    node.take(ack(3, 2, 11));
-    node.raw.report_unreachable(2).expect("a probe already");
-    node.take(reject(2, 2, 10, (0, 0)));
-    node.raw.report_snapshot(2, SnapshotStatus::Failure).expect("a leader");
+    let mut node = Node::new(&config, storage).lead();
+    node.take(ack(3, 2, 6));
+    // There is none yet.
+    assert_eq!(node.take(reject(2, 2, 5, (0, 0))), []);
     node.tick(10);
-    node.take(ack(3, 2, 11));
-    assert!(node.progress(2).contains("inactive"));
-    node.propose("a");
-    assert_eq!(node.progress(2), "StateProbe match=0 next=1 paused inactive");
+    assert_eq!(node.progress(2), "StateProbe match=0 next=1 inactive");
+    node.storage.create_snapshot(5, None, "s".into()).expect("a snapshot");
+    node.take(ack(3, 2, 6));
+    assert_eq!(of(&node.propose("a"), Snapshot).len(), 0, "2 may be gone");
     // Its next word brings it.
-    assert_eq!(of(&node.take(alive(2, &node)), Snapshot).len(), 1);
+    let sent = node.take(alive(2, &node));
+    assert_eq!(only(sent).snapshot.map(|s| s.index()), Some(5));
 }
 
 // 64

@@ -6,8 +6,8 @@ use raft_core::{
 };
 
 use crate::hand::{
-    Node, ack, append, change, changes, config, entries, entry, granted, heartbeat, install,
-    message, of, only, pre_vote, refused, snapshot, stored, vote, voters,
+    Node, Threaded, ack, append, change, changes, config, entries, entry, granted, heartbeat,
+    install, message, of, only, pre_vote, refused, snapshot, stored, vote, voters,
 };
 use MessageType::{
     Append, AppendResponse, Heartbeat, HeartbeatResponse, PreVote, PreVoteResponse, Propose,
@@ -201,6 +201,23 @@ fn messages_of_an_old_term_do_nothing() {
     }
 }
 
+// 5
+#[test]
+fn a_snapshot_that_was_written_in_an_old_term_is_written_and_entries_may_not_be() {
+    let mut node = Threaded::new(&config(1), stored(voters(&[1, 2, 3]), &[1]));
+    node.take(install(2, 2, snapshot(9, 2, voters(&[1, 2, 3]))));
+    node.take(append(2, 2, (9, 2), entries(10, &[2]), 10));
+    let of_term_two = [node.write(), node.write()];
+    node.take(heartbeat(3, 3, 0));
+    for promises in of_term_two {
+        node.hear(promises);
+    }
+    assert_eq!(node.raw.basic_status().applied, 9);
+    assert_eq!(node.apply_all(), []);
+    node.write_all();
+    assert_eq!(node.apply_all(), [10], "the write of the new term has acknowledged it again");
+}
+
 // 6
 #[test]
 fn a_vote_is_given_again_to_the_same_candidate_and_to_no_other() {
@@ -392,8 +409,9 @@ fn an_own_pre_vote_that_comes_late_is_no_vote() {
         node.step_local(m).expect("an answer of the append thread");
     }
     assert_eq!(role(&node), Role::Candidate);
-    node.step(refused(VoteResponse, 2, 1)).expect("a vote");
-    assert_eq!(role(&node), Role::Candidate, "only one vote is in, against");
+    // Of three votes one is in: the own one is not durable yet.
+    node.step(granted(VoteResponse, 2, 1)).expect("a vote");
+    assert_eq!(role(&node), Role::Candidate);
 }
 
 // 11

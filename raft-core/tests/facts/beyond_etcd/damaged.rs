@@ -126,6 +126,19 @@ fn a_snapshot_of_all_that_it_may_have_acknowledged_heals_it() {
 }
 
 #[test]
+fn a_snapshot_that_covers_less_heals_nothing_even_if_it_is_ahead_of_the_commit_index() {
+    for (index, heals) in [(2, false), (3, false), (4, false), (5, true)] {
+        let storage = stored(voters(&[1, 2, 3]), &[1; 5]);
+        storage.set_hard_state(HardState { term: 1, vote: 0, commit: 1 });
+        let damaged = Some(DamagedRange { low: 3, high: 4 });
+        let mut node = Node::new(&Config { damaged, ..config(1) }, storage);
+        let answer = only(node.take(install(2, 1, snapshot(index, 1, voters(&[1, 2, 3])))));
+        assert_eq!((node.raw.is_damaged(), answer.reject), (!heals, !heals), "{index}");
+        assert_eq!(node.commit(), if heals { 5 } else { 1 });
+    }
+}
+
+#[test]
 fn a_range_that_is_whole_again_heals_it() {
     let mut node = damaged();
     node.raw.mark_whole().expect("a possible state");
