@@ -78,7 +78,11 @@ pub struct Config {
     pub disable_proposal_forwarding: bool,
     /// The leader accepts configuration changes that are sure or likely to fail. Default off.
     pub disable_conf_change_validation: bool,
-    /// A leader that is removed or demoted steps down. Default on.
+    /// A leader that is removed or demoted steps down at once. Default off: it goes on, without a
+    /// vote of its own, until the others know that it is removed and somebody else campaigns or the
+    /// application stops it. On, it may leave before it has told anybody that its removal is
+    /// committed, and if its log is the longest then the rest cannot elect: transfer leadership
+    /// before removing a leader.
     pub step_down_on_removal: bool,
     /// A voter refuses candidates of a lower priority whose log is no better than its own, if it
     /// could lead itself and no leader hands over to them. Default 0; the same everywhere means
@@ -121,7 +125,7 @@ impl Default for Config {
             lease_from_boot: false,
             disable_proposal_forwarding: false,
             disable_conf_change_validation: false,
-            step_down_on_removal: true,
+            step_down_on_removal: false,
             priority: 0,
             batch_append: false,
             max_postponed_reads: 4096,

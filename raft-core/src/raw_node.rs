@@ -283,7 +283,12 @@ impl<S: Storage> RawNode<S> {
             MessageType::StorageApplyResponse => from == LOCAL_APPLY_THREAD,
             _ => false,
         };
-        let own = from == self.raft.id() && kind.is_response() && !kind.is_local();
+        // Only promises are made to oneself.
+        let promise = matches!(
+            kind,
+            MessageType::AppendResponse | MessageType::VoteResponse | MessageType::PreVoteResponse
+        );
+        let own = from == self.raft.id() && promise;
         if !of_storage && !own {
             return Err(Error::LocalMessage { kind, from });
         }

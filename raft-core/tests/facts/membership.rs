@@ -312,14 +312,14 @@ fn a_member_of_an_empty_log_is_probed_from_its_beginning() {
 // 37
 #[test]
 fn a_removed_leader_leads_on_without_counting_itself_unless_it_steps_down() {
-    let mut node = leader_with(&Config { step_down_on_removal: false, ..config(1) });
+    let mut node = leader();
     make(&mut node, &changes(&[change(RemoveNode, 1)]));
     assert_eq!((node.role(), node.members().as_str()), (Role::Leader, "voters=(2 3)"));
     let dropped = node.raw.propose("a");
     assert!(matches!(dropped, Err(Error::ProposalDropped(DropReason::NotMember))));
     assert!(!of(&node.tick(1), MessageType::Heartbeat).is_empty());
 
-    let mut node = leader();
+    let mut node = leader_with(&Config { step_down_on_removal: true, ..config(1) });
     make(&mut node, &changes(&[change(RemoveNode, 1)]));
     assert_eq!((node.role(), node.term(), node.leader()), (Role::Follower, 1, 0));
     assert_eq!(node.tick(100), []);
@@ -504,6 +504,7 @@ fn a_restarted_node_has_the_configuration_of_what_it_has_applied() {
 // 33 to 38, with nodes that talk to each other.
 #[test]
 fn three_nodes_are_replaced_by_three_others_one_by_one_and_all_at_once() {
+    let config = |id| Config { step_down_on_removal: true, ..config(id) };
     let mut group = Group::new(3, config);
     for id in [4, 5, 6] {
         // They begin where the log does: with the first three.

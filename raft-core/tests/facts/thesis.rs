@@ -171,7 +171,7 @@ fn a_candidate_asks_voters_only() {
 
 #[test]
 fn a_leader_removes_itself_commits_that_without_its_own_vote_and_steps_down() {
-    let mut group = Group::new(3, config);
+    let mut group = Group::new(3, |id| Config { step_down_on_removal: true, ..config(id) });
     group.campaign(1);
     reconfigure(&mut group, 1, &[(RemoveNode, 1)]);
     assert_eq!(group.node(1).role(), Role::Follower);
