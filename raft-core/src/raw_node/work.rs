@@ -1,5 +1,7 @@
 //! What the node hands out, and what it learns when that is done.
 
+use std::mem;
+
 use super::RawNode;
 use crate::error::{Error, Result};
 use crate::log::payload_size;
@@ -68,7 +70,7 @@ impl<S: Storage> RawNode<S> {
             return Err(Error::Storage(e));
         }
         let unstable = self.applies_unstable();
-        let mut committed_entries = std::mem::take(&mut self.spare_committed);
+        let mut committed_entries = mem::take(&mut self.spare_committed);
         let applying_bytes = match self.raft.log.next_committed(&mut committed_entries, unstable) {
             // They come when they are there; everything else need not wait.
             Err(e) if e.is_temporary() => {
@@ -80,115 +82,125 @@ impl<S: Storage> RawNode<S> {
         if let Some(last) = committed_entries.last() {
             self.raft.log.accept_applying(last.index, applying_bytes, unstable);
         }
-        let mut ready = self.collect(committed_entries);
-        if self.raft.config.async_storage_writes {
-            self.address_storage(&mut ready);
-        } else {
-            self.hold_back(&mut ready, applying_bytes);
-        }
-        self.raft.log.unstable.accept();
-        self.checked(Ok(()))?;
-        Ok(ready)
-    }
-
-    fn collect(&mut self, committed_entries: Vec<Entry>) -> Ready {
         let raft = &mut self.raft;
-        let (soft_state, hard_state) = (raft.soft_state(), raft.hard_state());
-        let mut entries = std::mem::take(&mut self.spare_entries);
+        let mut entries = mem::take(&mut self.spare_entries);
         for part in raft.log.unstable.next_entries() {
             entries.extend_from_slice(part);
         }
-        let must_sync = !entries.is_empty()
-            || hard_state.term != self.last_hard_state.term
-            || hard_state.vote != self.last_hard_state.vote;
-        let changed = hard_state != HardState::default() && hard_state != self.last_hard_state;
+        let mut messages = mem::take(&mut raft.msgs);
+        let (hard_state, must_sync) = self.changed_hard_state(!entries.is_empty());
+        let soft_state = self.raft.soft_state();
+        let changed = soft_state != mem::replace(&mut self.last_soft_state, soft_state);
         self.readies += 1;
-        let ready = Ready {
-            soft_state: (soft_state != self.last_soft_state).then_some(soft_state),
-            hard_state: changed.then_some(hard_state),
-            read_states: std::mem::take(&mut raft.read_states),
+        if self.raft.config.async_storage_writes {
+            self.address_append(&mut messages, &entries, hard_state);
+            self.address_apply(&mut messages, &committed_entries);
+        } else {
+            self.hold_back(&mut messages, &committed_entries, applying_bytes);
+        }
+        let snapshot = self.raft.log.unstable.next_snapshot().is_some();
+        self.raft.log.unstable.accept();
+        self.checked(Ok(()))?;
+        // Made where the caller finds it: it is large, and would be moved otherwise.
+        Ok(Ready {
+            soft_state: changed.then_some(soft_state),
+            hard_state,
+            read_states: mem::take(&mut self.raft.read_states),
             entries,
-            snapshot: raft.log.unstable.next_snapshot().cloned(),
+            snapshot: self.raft.log.unstable.snapshot().filter(|_| snapshot).cloned(),
             committed_entries,
-            messages: std::mem::take(&mut raft.msgs),
+            messages,
             must_sync,
             number: self.readies,
-        };
-        self.last_soft_state = soft_state;
-        if changed {
-            self.last_hard_state = hard_state;
+        })
+    }
+
+    /// The hard state if it changed since it was last handed out, and whether it must be synced, with
+    /// entries or without.
+    fn changed_hard_state(&mut self, entries: bool) -> (Option<HardState>, bool) {
+        let (now, last) = (self.raft.hard_state(), self.last_hard_state);
+        let must_sync = entries || now.term != last.term || now.vote != last.vote;
+        if now == HardState::default() || now == last {
+            return (None, must_sync);
         }
-        ready
+        self.last_hard_state = now;
+        (Some(now), must_sync)
     }
 
     /// What must hold of the log when the writes of a `Ready` are acknowledged; `None` if nothing
     /// depends on them.
-    fn written(&self, ready: &Ready) -> Option<Written> {
+    fn written(&self) -> Option<Written> {
         let log = &self.raft.log;
-        let entries = log.unstable.has_entries();
-        if !entries && ready.snapshot.is_none() {
+        let (entries, snapshot) = (log.unstable.has_entries(), log.unstable.next_snapshot());
+        if !entries && snapshot.is_none() {
             return None;
         }
         // Also of a write without entries: an acknowledgement that is overtaken by a change of term
         // does not count, and then no other would come.
         let last = if entries { (log.last_index(), log.last_term()) } else { (0, 0) };
-        let snapshot = ready.snapshot.as_ref().map(Snapshot::index);
-        Some(Written { term: self.raft.term, last, snapshot })
+        Some(Written { term: self.raft.term, last, snapshot: snapshot.map(Snapshot::index) })
     }
 
-    /// Asynchronous writes: work for the storage threads, with what is to be said when it is done.
-    fn address_storage(&mut self, ready: &mut Ready) {
-        let written = self.written(ready);
-        let (me, after) = (self.raft.id(), std::mem::take(&mut self.raft.msgs_after_append));
-        if !ready.entries.is_empty()
-            || ready.hard_state.is_some()
-            || ready.snapshot.is_some()
-            || !after.is_empty()
-        {
-            let mut append = local(MessageType::StorageAppend, me, LOCAL_APPEND_THREAD);
-            append.entries.clone_from(&ready.entries);
-            append.snapshot = ready.snapshot.clone().map(Box::new);
-            if let Some(hard_state) = ready.hard_state {
-                (append.term, append.vote) = (hard_state.term, hard_state.vote);
-                append.commit = hard_state.commit;
-            }
-            append.responses = after;
-            append.responses.extend(written.map(|w| {
-                let answer = local(MessageType::StorageAppendResponse, LOCAL_APPEND_THREAD, me);
-                let (index, log_term) = w.last;
-                let snapshot = ready.snapshot.clone().map(Box::new);
-                Message { term: w.term, index, log_term, snapshot, ..answer }
-            }));
-            ready.messages.push(append);
+    /// Asynchronous writes: work for the append thread, with what is to be said when it is done.
+    fn address_append(
+        &mut self,
+        messages: &mut Vec<Message>,
+        entries: &[Entry],
+        hard_state: Option<HardState>,
+    ) {
+        let written = self.written();
+        let snapshot = self.raft.log.unstable.next_snapshot().cloned().map(Box::new);
+        let (me, after) = (self.raft.id(), mem::take(&mut self.raft.msgs_after_append));
+        if entries.is_empty() && hard_state.is_none() && snapshot.is_none() && after.is_empty() {
+            return;
         }
-        if !ready.committed_entries.is_empty() {
-            let mut apply = local(MessageType::StorageApply, me, LOCAL_APPLY_THREAD);
-            apply.entries.clone_from(&ready.committed_entries);
-            let mut answer = local(MessageType::StorageApplyResponse, LOCAL_APPLY_THREAD, me);
-            answer.entries.clone_from(&ready.committed_entries);
-            apply.responses.push(answer);
-            ready.messages.push(apply);
+        let mut append = local(MessageType::StorageAppend, me, LOCAL_APPEND_THREAD);
+        append.entries = entries.to_vec();
+        if let Some(hard_state) = hard_state {
+            (append.term, append.vote) = (hard_state.term, hard_state.vote);
+            append.commit = hard_state.commit;
         }
+        append.responses = after;
+        append.responses.extend(written.map(|w| {
+            let answer = local(MessageType::StorageAppendResponse, LOCAL_APPEND_THREAD, me);
+            let (index, log_term) = w.last;
+            let snapshot = snapshot.clone();
+            Message { term: w.term, index, log_term, snapshot, ..answer }
+        }));
+        append.snapshot = snapshot;
+        messages.push(append);
+    }
+
+    /// Asynchronous writes: work for the apply thread.
+    fn address_apply(&self, messages: &mut Vec<Message>, committed: &[Entry]) {
+        if committed.is_empty() {
+            return;
+        }
+        let me = self.raft.id();
+        let mut apply = local(MessageType::StorageApply, me, LOCAL_APPLY_THREAD);
+        apply.entries = committed.to_vec();
+        let mut answer = local(MessageType::StorageApplyResponse, LOCAL_APPLY_THREAD, me);
+        answer.entries = committed.to_vec();
+        apply.responses.push(answer);
+        messages.push(apply);
     }
 
     /// Synchronous writes: promises to peers go out with this `Ready`, whose driver writes first;
     /// those to itself wait for [`RawNode::advance`].
-    fn hold_back(&mut self, ready: &mut Ready, applying_bytes: u64) {
-        let written = self.written(ready);
+    fn hold_back(&mut self, messages: &mut Vec<Message>, committed: &[Entry], bytes: u64) {
+        let written = self.written();
         let (me, after) = (self.raft.id(), &mut self.raft.msgs_after_append);
-        if ready.messages.is_empty() && after.iter().all(|m| m.to != me) {
-            std::mem::swap(&mut ready.messages, after);
+        if messages.is_empty() && after.iter().all(|m| m.to != me) {
+            mem::swap(messages, after);
         } else {
             for message in after.drain(..) {
                 let own = message.to == me;
-                if own { &mut self.own_votes } else { &mut ready.messages }.push(message);
+                if own { &mut self.own_votes } else { &mut *messages }.push(message);
             }
         }
-        let committed = &ready.committed_entries;
-        let applied =
-            committed.last().map(|last| (last.index, applying_bytes, payload_size(committed)));
+        let applied = committed.last().map(|last| (last.index, bytes, payload_size(committed)));
         let own_appends = (self.raft.term, self.raft.own_appends.len());
-        let number = ready.number;
+        let number = self.readies;
         self.outstanding = Some(Outstanding { number, own_appends, written, applied });
     }
 
@@ -205,7 +217,7 @@ impl<S: Storage> RawNode<S> {
         self.reuse(ready);
         let mut outcome = Ok(());
         // Promises first: while the entries are still at hand, their terms are.
-        for mut vote in std::mem::take(&mut self.own_votes) {
+        for mut vote in mem::take(&mut self.own_votes) {
             let stepped = self.raft.step(&mut vote);
             outcome = outcome.and(stepped);
         }
