@@ -13,6 +13,7 @@ mod quorum_and_lease;
 mod reads;
 mod ready;
 mod restart;
+mod table;
 mod terms_and_votes;
 mod thesis;
 mod transfer;
