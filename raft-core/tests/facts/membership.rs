@@ -253,6 +253,21 @@ fn a_change_of_node_0_and_an_update_change_nothing() {
     }
 }
 
+// 35: the apply thread is slow, and a snapshot has come in meanwhile.
+#[test]
+fn a_change_that_a_snapshot_has_overtaken_is_not_applied_on_top_of_it() {
+    let mut node = leader();
+    node.take(heartbeat(2, 2, 1));
+    node.take(install(2, 2, snapshot(9, 2, voters(&[1, 2]))));
+    let joining = changes(&[change(AddNode, 4)]);
+    for index in [2, 9] {
+        let applied = node.raw.apply_conf_change(index, &joining).expect("no error");
+        assert_eq!((applied, node.members().as_str()), (None, "voters=(1 2)"));
+    }
+    let applied = node.raw.apply_conf_change(10, &joining).expect("a change that fits");
+    assert_eq!(applied, Some(voters(&[1, 2, 4])));
+}
+
 // 35
 #[test]
 fn a_change_of_the_first_kind_means_the_same() {

@@ -103,13 +103,6 @@ fn a_follower_commits_what_the_leader_has_up_to_the_last_new_entry() {
 // Figure 2, RequestVote.
 
 #[test]
-fn a_vote_is_refused_in_an_old_term() {
-    let mut node = Node::with_log(&[1, 2, 3], &[3]);
-    node.take(vote(2, 2, (9, 9)));
-    assert_eq!(node.vote(), 0);
-}
-
-#[test]
 fn a_vote_is_given_to_the_first_that_asks_in_a_term() {
     for (voted, asks, given) in
         [(0, 2, true), (0, 3, true), (2, 2, true), (3, 3, true), (2, 3, false), (3, 2, false)]

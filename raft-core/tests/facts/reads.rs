@@ -55,6 +55,19 @@ fn a_new_leader_answers_no_read_before_an_entry_of_its_term_is_committed() {
 
 // 69
 #[test]
+fn a_first_commit_by_a_smaller_quorum_lets_the_reads_go_too() {
+    let mut node = Node::one_of(&[1, 2, 3, 4]).lead();
+    read(&mut node, "r");
+    node.take(ack(2, 1, 1));
+    assert_eq!((node.commit(), node.raw.status().postponed_reads), (0, 1));
+    let leaving = raft_core::ConfChangeSingle::new(raft_core::ConfChangeType::RemoveNode, 4);
+    node.raw.apply_conf_change(1, &crate::hand::changes(&[leaving])).expect("a change that fits");
+    assert_eq!((node.commit(), node.raw.status().postponed_reads), (1, 0));
+    assert!(!of(&node.run(), Heartbeat).is_empty());
+}
+
+// 69
+#[test]
 fn a_leader_of_the_first_term_after_a_bootstrap_may_answer_at_once() {
     let mut node = Node::new(&config(1), MemoryStorage::new());
     node.raw.bootstrap(&[Peer { id: 1, context: "".into() }]).expect("an empty storage");

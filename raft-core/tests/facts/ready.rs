@@ -491,6 +491,27 @@ fn what_was_written_in_an_earlier_term_is_not_counted_when_it_is_given_back() {
     assert!(!node.raw.has_ready());
 }
 
+// 54
+#[test]
+fn what_a_leader_wrote_in_an_earlier_term_does_not_count_for_what_it_appends_in_a_later_one() {
+    let mut node = Node::one_of(&[1, 2, 3]).lead();
+    node.raw.propose("a").expect("a leader");
+    let ready = node.raw.ready().expect("work");
+    // Deposed, and elected again by the others, before that is given back.
+    node.raw.step(heartbeat(2, 5, 0)).expect("a heartbeat");
+    node.raw.campaign().expect("a campaign");
+    for from in [2, 3] {
+        let _ = node.raw.step(granted(VoteResponse, from, 6));
+    }
+    assert_eq!((node.role(), node.last()), (Role::Leader, 3));
+    node.write(&ready);
+    node.raw.advance(ready).expect("the Ready just handed out");
+    node.raw.step(ack(2, 6, 3)).expect("an acknowledgement");
+    assert_eq!(node.commit(), 0, "entry 3 is on one disk only");
+    node.run();
+    assert_eq!(node.commit(), 3);
+}
+
 // 55
 #[test]
 fn a_promise_alone_is_a_reason_for_a_ready() {
