@@ -169,3 +169,78 @@ impl Unstable {
 fn payload_size<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
     entries.into_iter().map(|entry| entry.data.len() as u64).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries `low..=high` of a term, 10 bytes each.
+    fn entries(low: u64, high: u64, term: u64) -> Vec<Entry> {
+        let data = bytes::Bytes::from_static(&[7; 10]);
+        let entry = |index| Entry { term, index, data: data.clone(), ..Entry::default() };
+        (low..=high).map(entry).collect()
+    }
+
+    /// Entries 1 to 6, of which 1 to 4 are stable.
+    fn four_stable() -> Unstable {
+        let mut log = Unstable::new(1);
+        log.truncate_and_append(entries(1, 6, 1));
+        log.accept();
+        log.stable_to(4, 1);
+        log
+    }
+
+    fn indexes(parts: [&[Entry]; 2]) -> Vec<u64> {
+        parts.into_iter().flatten().map(|entry| entry.index).collect()
+    }
+
+    #[test]
+    fn what_is_stable_stays_at_hand_until_it_is_applied() {
+        let mut log = four_stable();
+        assert_eq!((log.base(), log.offset()), (1, 5));
+        assert_eq!(indexes(log.range(2, 6)), [2, 3, 4, 5]);
+        assert_eq!(log.forget(3, u64::MAX), Some(1));
+        assert_eq!((log.base(), log.get(3)), (4, None));
+        assert_eq!(log.forget(6, u64::MAX), Some(1));
+        // What is not on disk is never forgotten.
+        assert_eq!((log.base(), log.offset(), log.end()), (5, 5, 7));
+        assert_eq!(log.forget(6, 0), None);
+    }
+
+    #[test]
+    fn no_more_stable_entries_than_the_limit_stay_at_hand() {
+        let mut log = four_stable();
+        assert_eq!(log.forget(0, 20), Some(1));
+        assert_eq!(indexes(log.range(0, 9)), [3, 4, 5, 6]);
+        assert_eq!(log.forget(0, 19), Some(1));
+        assert_eq!(log.forget(0, 9), Some(1));
+        assert_eq!((log.base(), log.end()), (5, 7));
+    }
+
+    #[test]
+    fn replaced_entries_are_unstable_again_and_count_no_more() {
+        let mut log = four_stable();
+        log.truncate_and_append(entries(3, 4, 2));
+        assert_eq!((log.base(), log.offset(), log.end()), (1, 3, 5));
+        assert_eq!(indexes(log.next_entries()), [3, 4]);
+        assert_eq!(log.forget(0, 20), None);
+        // The writes that are under way were of what is gone.
+        log.stable_to(4, 1);
+        assert_eq!(log.offset(), 3);
+        log.truncate_and_append(entries(1, 1, 3));
+        assert_eq!((log.base(), log.offset(), log.end()), (1, 1, 2));
+    }
+
+    #[test]
+    fn a_range_is_whole_wherever_the_ring_wraps() {
+        let mut log = Unstable::new(1);
+        for index in 1..200 {
+            log.truncate_and_append(entries(index, index, 1));
+            log.stable_to(index, 1);
+            log.forget(index.saturating_sub(5), u64::MAX);
+            let low = index.saturating_sub(4).max(1);
+            assert_eq!(indexes(log.range(low, index + 1)), (low..=index).collect::<Vec<_>>());
+            assert_eq!(indexes(log.range(index, index + 1)), [index]);
+        }
+    }
+}

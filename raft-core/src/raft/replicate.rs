@@ -252,7 +252,7 @@ impl<S: Storage> Raft<S> {
             }
         }
         let can_bump = progress.can_bump_commit(self.log.committed());
-        if self.maybe_commit() {
+        if index > self.log.committed() && self.maybe_commit() {
             self.release_postponed_reads();
             self.broadcast_append();
         } else if from != self.id() && can_bump {
