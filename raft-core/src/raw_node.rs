@@ -288,7 +288,9 @@ impl<S: Storage> RawNode<S> {
             kind,
             MessageType::AppendResponse | MessageType::VoteResponse | MessageType::PreVoteResponse
         );
-        let own = from == self.raft.id() && promise;
+        // And it is kept.
+        let kept = kind != MessageType::AppendResponse || !m.reject;
+        let own = from == self.raft.id() && promise && kept;
         if !of_storage && !own {
             return Err(Error::LocalMessage { kind, from });
         }
