@@ -152,12 +152,24 @@ pub fn etcd_dir() -> io::Result<Vec<Seed>> {
 /// # Errors
 /// None.
 pub fn api_ops() -> io::Result<Vec<Seed>> {
+    Ok(noise())
+}
+
+/// For [`crate::targets::raft_step`]: noise, too.
+///
+/// # Errors
+/// None.
+pub fn raft_step() -> io::Result<Vec<Seed>> {
+    Ok(noise())
+}
+
+fn noise() -> Vec<Seed> {
     let noise = |seed: u64| {
         let mut rng = fastrand::Rng::with_seed(seed);
         let bytes = (0..rng.usize(100..800)).map(|_| rng.u8(..)).collect();
         (format!("noise-{seed}"), bytes)
     };
-    Ok((0..40).map(noise).collect())
+    (0..40).map(noise).collect()
 }
 
 type Maker = fn(&SimVfs) -> Result<(), etcd_reader::Error>;

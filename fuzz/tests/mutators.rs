@@ -130,3 +130,18 @@ fn api_ops_holds_on_noise() {
     }
     println!("api_ops: {rounds} runs");
 }
+
+#[test]
+fn raft_step_holds_on_noise() {
+    let (rounds, from) = (number("RAFT_FUZZ_ROUNDS", 5000), number("RAFT_FUZZ_SEED", 0));
+    for seed in from..from + rounds {
+        let mut rng = Rng::with_seed(seed);
+        let data: Vec<u8> = (0..rng.usize(50..4000)).map(|_| rng.u8(..)).collect();
+        let ran = std::panic::catch_unwind(|| targets::raft_step(&data));
+        if let Some(to) = std::env::var_os("RAFT_FUZZ_SAVE").filter(|_| ran.is_err()) {
+            std::fs::write(to, &data).unwrap();
+        }
+        assert!(ran.is_ok(), "raft_step fails: RAFT_FUZZ_SEED={seed} RAFT_FUZZ_ROUNDS=1");
+    }
+    println!("raft_step: {rounds} runs");
+}

@@ -16,12 +16,13 @@ use raft_fuzz::targets;
 /// A target, and the inputs made for it.
 type Target = (&'static str, fn(&[u8]), fn() -> io::Result<Vec<Seed>>);
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("record_decode", targets::record_decode, corpus::record_decode),
     ("segment_open", targets::segment_open, corpus::segment_open),
     ("dir_open", targets::dir_open, corpus::dir_open),
     ("etcd_dir", targets::etcd_dir, corpus::etcd_dir),
     ("api_ops", targets::api_ops, corpus::api_ops),
+    ("raft_step", targets::raft_step, corpus::raft_step),
 ];
 
 fn directory(target: &str) -> PathBuf {
@@ -92,4 +93,9 @@ fn etcd_dir_holds_on_every_kept_input() {
 #[test]
 fn api_ops_holds_on_every_kept_input() {
     replay(TARGETS[4]);
+}
+
+#[test]
+fn raft_step_holds_on_every_kept_input() {
+    replay(TARGETS[5]);
 }
