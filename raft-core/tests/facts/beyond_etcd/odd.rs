@@ -20,6 +20,8 @@ pub(super) struct Inner {
     pub(super) entries: RefCell<Option<Entries>>,
     pub(super) snapshot: RefCell<Option<Result<Snapshot, StorageError>>>,
     pub(super) initial: RefCell<Option<StorageError>>,
+    /// What was asked, in order.
+    pub(super) calls: RefCell<Vec<&'static str>>,
 }
 
 impl Odd {
@@ -61,6 +63,7 @@ pub(super) fn broken() -> StorageError {
 
 impl Storage for Odd {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
+        self.calls.borrow_mut().push("initial_state");
         self.initial.borrow().clone().map_or_else(|| self.memory.initial_state(), Err)
     }
 
@@ -71,23 +74,28 @@ impl Storage for Odd {
         max_bytes: u64,
         purpose: Fetch,
     ) -> Result<Vec<Entry>, StorageError> {
+        self.calls.borrow_mut().push("entries");
         let told = self.entries.borrow().as_ref().and_then(|read| read(low, high, purpose));
         told.unwrap_or_else(|| self.memory.entries(low, high, max_bytes, purpose))
     }
 
     fn term(&self, index: u64) -> Result<u64, StorageError> {
+        self.calls.borrow_mut().push("term");
         self.term.borrow().clone().unwrap_or_else(|| self.memory.term(index))
     }
 
     fn first_index(&self) -> Result<u64, StorageError> {
+        self.calls.borrow_mut().push("first_index");
         self.first.get().map_or_else(|| self.memory.first_index(), Ok)
     }
 
     fn last_index(&self) -> Result<u64, StorageError> {
+        self.calls.borrow_mut().push("last_index");
         self.last.get().map_or_else(|| self.memory.last_index(), Ok)
     }
 
     fn snapshot(&self, at_least: u64, to: u64) -> Result<Snapshot, StorageError> {
+        self.calls.borrow_mut().push("snapshot");
         let told = self.snapshot.borrow().clone();
         told.unwrap_or_else(|| self.memory.snapshot(at_least, to))
     }

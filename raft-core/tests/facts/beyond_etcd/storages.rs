@@ -45,6 +45,33 @@ fn lead() -> (RawNode<Odd>, Odd) {
     (node, odd)
 }
 
+// Fact 77.
+#[test]
+fn a_start_reads_the_stored_state_and_the_bounds_of_the_log_and_nothing_else() {
+    let (_, odd) = start(3);
+    let mut calls = odd.calls.take();
+    calls.sort_unstable();
+    assert_eq!(calls, ["first_index", "initial_state", "last_index", "term"]);
+}
+
+// Fact 77.
+#[test]
+fn what_is_appended_sent_acknowledged_and_applied_is_at_hand() {
+    let (mut node, odd) = lead();
+    node.step(ack(2, 2, 6)).expect("an acknowledgement");
+    run(&mut node, &odd);
+    odd.calls.take();
+    for index in 7..20 {
+        node.propose("a").expect("a leader");
+        run(&mut node, &odd);
+        node.step(ack(2, 2, index)).expect("an acknowledgement");
+        run(&mut node, &odd);
+    }
+    assert_eq!(node.basic_status().applied, 19);
+    let calls = odd.calls.take();
+    assert!(calls.iter().all(|call| *call == "first_index"), "{calls:?}");
+}
+
 fn contract(result: Result<impl Sized, Error>) -> &'static str {
     match result.map(|_| ()) {
         Err(Error::Storage(StorageError::Contract { what, .. })) => what,
