@@ -34,6 +34,8 @@ pub(crate) struct Building<V: Vfs> {
     /// Invariant: true once a sync has failed. The bytes in the cache may then be the last copy of
     /// what the disk has lost, and nobody may take them for written.
     pub(crate) temporary: bool,
+    /// Whether the file's name is durable, so that a transfer outlives a power cut.
+    named: bool,
     /// Why nothing more can be done with the file.
     given_up: Option<Arc<str>>,
     /// Dropped last: nobody else may take the name before the file is gone.
@@ -116,6 +118,7 @@ impl<V: Vfs> Building<V> {
             data_len: 0,
             unsynced: 0,
             temporary,
+            named: false,
             given_up: None,
             _claim: claim,
         }
@@ -165,6 +168,7 @@ impl<V: Vfs> Building<V> {
         self.unsynced += size;
         if self.unsynced >= self.shared.sync_bytes() {
             self.sync()?;
+            self.sync_name()?;
         }
         Ok(())
     }
@@ -202,6 +206,15 @@ impl<V: Vfs> Building<V> {
         self.given_up = Some(format!("sync failed: {e}").into());
         self.temporary = true;
         Err(io_error("sync", &self.path, None, e))
+    }
+
+    /// Once, and only for a file that somebody will look for.
+    fn sync_name(&mut self) -> Result<()> {
+        if !self.temporary && !self.named {
+            self.shared.sync_names(&self.shared.changes())?;
+            self.named = true;
+        }
+        Ok(())
     }
 
     fn usable(&self) -> Result<()> {

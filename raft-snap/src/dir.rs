@@ -102,7 +102,7 @@ pub(crate) struct Shared<V: Vfs> {
     /// is seen is durable, and so are the bytes under it. [`SnapDir::open`] establishes that with
     /// a sync of the directory; only `publish` adds such names, each with its own sync.
     changes: Mutex<()>,
-    /// Held for moments, never across a sync.
+    /// Held for moments, never across a call of the file system.
     state: Mutex<State>,
 }
 
@@ -110,9 +110,13 @@ pub(crate) struct Shared<V: Vfs> {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// Readers of each snapshot. Never 0.
-    pub(crate) pins: BTreeMap<SnapId, usize>,
-    /// Temporary files and transfers that somebody is writing.
-    pub(crate) claims: BTreeSet<SnapName>,
+    pins: BTreeMap<SnapId, usize>,
+    /// Snapshots that are being removed.
+    ///
+    /// Invariant: none of them is pinned.
+    doomed: BTreeSet<SnapId>,
+    /// Temporary files and transfers that somebody is writing, or removing.
+    claims: BTreeSet<SnapName>,
     /// Snapshots whose name a failed sync left visible.
     ///
     /// Invariant: empty unless the directory is poisoned.
@@ -261,9 +265,16 @@ pub struct Pin<V: Vfs> {
 }
 
 impl<V: Vfs> Pin<V> {
-    pub(crate) fn new(shared: &Arc<Shared<V>>, id: SnapId) -> Self {
-        *shared.state().pins.entry(id).or_default() += 1;
-        Self { shared: shared.clone(), id }
+    /// # Errors
+    /// [`Error::NotFound`] if the snapshot is being removed.
+    pub(crate) fn new(shared: &Arc<Shared<V>>, id: SnapId) -> Result<Self> {
+        let mut state = shared.state();
+        if state.doomed.contains(&id) {
+            return Err(Error::NotFound { path: shared.path(SnapName::Snapshot(id)) });
+        }
+        *state.pins.entry(id).or_default() += 1;
+        drop(state);
+        Ok(Self { shared: shared.clone(), id })
     }
 
     /// Which snapshot.
@@ -283,7 +294,33 @@ impl<V: Vfs> Drop for Pin<V> {
     }
 }
 
-/// The right to write a file under a name that is not a snapshot's.
+/// The right to remove a snapshot: nobody has it pinned, and nobody can pin it meanwhile.
+#[derive(Debug)]
+pub(crate) struct Doom<'s, V: Vfs> {
+    shared: &'s Shared<V>,
+    id: SnapId,
+}
+
+impl<'s, V: Vfs> Doom<'s, V> {
+    /// `None` if somebody has it pinned.
+    pub(crate) fn new(shared: &'s Shared<V>, id: SnapId) -> Option<Self> {
+        let mut state = shared.state();
+        if state.pins.contains_key(&id) {
+            return None;
+        }
+        state.doomed.insert(id);
+        drop(state);
+        Some(Self { shared, id })
+    }
+}
+
+impl<V: Vfs> Drop for Doom<'_, V> {
+    fn drop(&mut self) {
+        self.shared.state().doomed.remove(&self.id);
+    }
+}
+
+/// The right to write or remove a file under a name that is not a snapshot's.
 #[derive(Debug)]
 pub(crate) struct Claim<V: Vfs> {
     shared: Arc<Shared<V>>,

@@ -268,6 +268,18 @@ pub enum Reject {
         /// The length given.
         found: usize,
     },
+    /// A chunk was damaged on its way, or is of another snapshot or place.
+    #[error(
+        "chunk {chunk} came with checksum {found:08x}, its own is {expected:08x}: send it again"
+    )]
+    ChunkSum {
+        /// Which chunk.
+        chunk: u32,
+        /// The checksum of what came.
+        expected: u32,
+        /// The one that came with it.
+        found: u32,
+    },
     /// All chunks are there already, or the snapshot has not so many.
     #[error("chunk {found} of a snapshot of {chunks} chunks")]
     NoSuchChunk {

@@ -7,7 +7,7 @@ use std::sync::MutexGuard;
 
 use raft_vfs::{FileKind, Vfs};
 
-use crate::dir::{Shared, SnapDir};
+use crate::dir::{Claim, Doom, Shared, SnapDir};
 use crate::error::{Error, Result, io_error};
 use crate::file::SnapInfo;
 use crate::list::{Listing, Unusable};
@@ -47,16 +47,15 @@ impl<V: Vfs> SnapDir<V> {
                 continue;
             }
             let path = self.path_of(info.id());
-            // A pin taken now waits for this lock, and then finds no file.
-            let state = shared.state();
-            if state.pins.contains_key(&info.id()) {
+            let Some(_doom) = Doom::new(shared, info.id()) else {
                 retained.pinned.push(info);
-            } else if let Err(e) = shared.vfs.remove(&path) {
+                continue;
+            };
+            if let Err(e) = shared.vfs.remove(&path) {
                 failed = Some(io_error("remove", &path, None, e));
                 break;
-            } else {
-                retained.removed.push(info);
             }
+            retained.removed.push(info);
         }
         if !retained.removed.is_empty() {
             shared.sync_names(&changes)?;
@@ -92,15 +91,12 @@ impl<V: Vfs> SnapDir<V> {
         shared.writable()?;
         let (mut removed, mut failed) = (Vec::new(), None);
         for name in useless(&self.list()?) {
-            let path = shared.path(name);
-            // A claim made now waits for this lock.
-            let state = shared.state();
-            if state.claims.contains(&name) {
-                continue;
-            }
+            // Whoever writes it has it claimed.
+            let Ok(claim) = Claim::new(shared, name) else { continue };
+            let path = claim.path();
             match shared.vfs.remove(&path) {
                 Ok(()) => removed.push(name),
-                // A writer that was dropped meanwhile has taken its file along.
+                // Its writer was dropped meanwhile and has taken it along.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
                     failed = Some(io_error("remove", &path, None, e));

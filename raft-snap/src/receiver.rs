@@ -7,7 +7,7 @@ use crate::building::{Building, new_header};
 use crate::dir::{Claim, Shared, SnapDir};
 use crate::error::{Error, Reject, Result, hex, io_error};
 use crate::file::{RawHeader, SnapInfo, SnapMeta, check_identity, open_file, read_header};
-use crate::format::{CHUNK_MAX, CHUNK_MIN, CHUNKS_MAX, Header, Layout};
+use crate::format::{CHUNK_MAX, CHUNK_MIN, CHUNKS_MAX, Header, Layout, chunk_crc, header_len};
 use crate::names::SnapName;
 
 /// What a sender says of a snapshot before it sends the data.
@@ -21,6 +21,16 @@ pub struct Announcement {
     pub data_hash: [u8; 32],
     /// Length of every chunk but the last.
     pub chunk_len: u32,
+}
+
+impl Announcement {
+    /// A checksum for a chunk on its way from sender to receiver, with which
+    /// [`Receiver::put_checked`] tells a damaged or misdirected one apart at once, rather than at
+    /// the end of everything. It knows the snapshot and the place.
+    pub fn chunk_crc(&self, chunk: u32, data: &[u8]) -> u32 {
+        let [a, b, c, d, ..] = self.data_hash;
+        chunk_crc(u32::from_le_bytes([a, b, c, d]), chunk, data)
+    }
 }
 
 impl From<&SnapInfo> for Announcement {
@@ -61,7 +71,7 @@ impl<V: Vfs> SnapDir<V> {
             return Err(Reject::ChunkLen { found: *chunk_len, min, max }.into());
         }
         let header = new_header(shared, meta, *chunk_len, Some((*data_len, *data_hash)))?;
-        let header_len = crate::format::header_len(meta.conf_state.len());
+        let header_len = header_len(meta.conf_state.len());
         let layout = Layout::new(header_len, *chunk_len, *data_len).ok_or(Reject::TooLong {
             len: *data_len,
             chunk_len: *chunk_len,
@@ -119,6 +129,19 @@ impl<V: Vfs> Receiver<V> {
             return Err(Reject::ChunkSize { chunk, expected, found }.into());
         }
         self.building.push(data)
+    }
+
+    /// As [`Receiver::put`], for a chunk that came with [`Announcement::chunk_crc`].
+    ///
+    /// # Errors
+    /// [`Reject::ChunkSum`] if the chunk is not the one that was sent, with nothing changed; as
+    /// [`Receiver::put`].
+    pub fn put_checked(&mut self, chunk: u32, data: &[u8], crc: u32) -> Result<()> {
+        let expected = self.announced.chunk_crc(chunk, data);
+        if crc != expected {
+            return Err(Reject::ChunkSum { chunk, expected, found: crc }.into());
+        }
+        self.put(chunk, data)
     }
 
     /// Checks that everything is there and is what was announced, and makes the snapshot durable

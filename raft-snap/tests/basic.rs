@@ -234,6 +234,41 @@ fn chunks_out_of_order_or_of_the_wrong_size_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn a_chunk_that_was_damaged_or_misdirected_on_its_way_is_refused_at_once() {
+    let snaps = open(&disk(1));
+    let (announced, bytes) = (announcement(5, 2 * CHUNK), data(5, 2 * CHUNK));
+    let crc = announced.chunk_crc(0, &bytes[..CHUNK]);
+    let mut receiver = snaps.receiver(&announced).unwrap();
+    let mut damaged = bytes[..CHUNK].to_vec();
+    damaged[100] ^= 1;
+    let other = announcement(6, 2 * CHUNK).chunk_crc(0, &bytes[..CHUNK]);
+    let elsewhere = announced.chunk_crc(1, &bytes[..CHUNK]);
+    for (data, crc) in [(&damaged[..], crc), (&bytes[..CHUNK], other), (&bytes[..CHUNK], elsewhere)]
+    {
+        let error = receiver.put_checked(0, data, crc).unwrap_err();
+        assert!(matches!(error, Error::Rejected(Reject::ChunkSum { chunk: 0, .. })), "{error}");
+    }
+    assert_eq!(receiver.next_chunk(), 0);
+    receiver.put_checked(0, &bytes[..CHUNK], crc).unwrap();
+    let crc = announced.chunk_crc(1, &bytes[CHUNK..]);
+    receiver.put_checked(1, &bytes[CHUNK..], crc).unwrap();
+    receiver.finish().unwrap();
+}
+
+#[test]
+fn a_transfer_that_was_synced_outlives_a_power_cut() {
+    let disk = disk(1);
+    let options = options().sync_bytes(2 * CHUNK as u64);
+    let snaps = SnapDir::open(disk.clone(), DIR, &options).unwrap();
+    let mut receiver = snaps.receiver(&announcement(5, 7 * CHUNK)).unwrap();
+    for (n, chunk) in (0..5).zip(data(5, 7 * CHUNK).chunks(CHUNK)) {
+        receiver.put(n, chunk).unwrap();
+    }
+    let left = open(&disk.power_cut(&mut KeepNothing));
+    assert_eq!(left.receiver(&announcement(5, 7 * CHUNK)).unwrap().resumed(), 4);
+}
+
+#[test]
 fn data_that_are_not_what_was_announced_are_discarded() {
     let disk = disk(1);
     let snaps = open(&disk);

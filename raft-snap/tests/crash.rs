@@ -1,7 +1,7 @@
 //! A crash at every call that changes the disk, with every set of what a power cut may keep, and
 //! with killed processes; then recovery, itself crashed; and what was acknowledged must be there.
 //!
-//! `RAFT_SNAP_SEED=n` takes another seed for what is drawn.
+//! `RAFT_SNAP_SEED=n` or `n..m` takes other seeds for what is drawn.
 
 #[path = "crash/cuts.rs"]
 mod cuts;

@@ -2,7 +2,7 @@
 //! swapped, and random bytes. Either the same data come back, or an error that names the file and
 //! the place; never other data, never a panic.
 //!
-//! `RAFT_SNAP_SEED=n` runs one seed of the random ones.
+//! `RAFT_SNAP_SEED=n` or `n..m` takes other seeds for the random ones.
 
 mod support;
 

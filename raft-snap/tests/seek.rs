@@ -6,6 +6,7 @@ mod support;
 use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::support::{CHUNK, data, disk, open, write};
 
@@ -36,7 +37,12 @@ fn history() -> impl Strategy<Value = (usize, Vec<Step>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig {
+        cases: 1_000,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(14),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_reader_moves_and_reads_as_the_bytes_themselves((len, steps) in history()) {

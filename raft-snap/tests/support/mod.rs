@@ -96,14 +96,14 @@ pub(crate) fn indexes<V: Vfs>(snaps: &SnapDir<V>) -> Vec<u64> {
     snaps.list().unwrap().usable.iter().map(|info| info.meta.index).collect()
 }
 
-/// The first seed and the number of seeds of a random test, `RAFT_SNAP_SEED` being one alone.
+/// The seeds of a random test: the first `count`, or what `RAFT_SNAP_SEED` says: one (`7`), or a
+/// range (`0..100`).
 pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("RAFT_SNAP_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("RAFT_SNAP_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..count,
+    let Ok(wanted) = std::env::var("RAFT_SNAP_SEED") else { return 0..count };
+    let number = |text: &str| text.parse::<u64>().expect("RAFT_SNAP_SEED is n or n..m");
+    match wanted.split_once("..") {
+        Some((first, end)) => number(first)..number(end),
+        None => number(&wanted)..number(&wanted) + 1,
     }
 }
 
