@@ -4,7 +4,7 @@
 use sim::{Plan, Plant, run};
 
 /// Seeds in which a planted bug has to show.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 4000;
 
 fn is_found(plant: Plant, rules: &[&str]) {
     let plan = Plan { from: 0, seeds: SEEDS, events: 500, plant };
