@@ -424,7 +424,8 @@ pub enum Reject {
         /// Where it ends.
         next_index: u64,
     },
-    /// The base term of a compaction is not the term of the entry before it.
+    /// The base term of a compaction is not the term of the entry before it, or a reset to index 0
+    /// has one.
     #[error("base term {found:?} before index {index} where the log has {expected:?}")]
     BaseTerm {
         /// The first index.

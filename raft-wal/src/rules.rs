@@ -85,7 +85,7 @@ pub(crate) fn check(log: &impl Before, change: &Change<'_>, votes: VoteRule) -> 
                 compact(log, &mut at, *first_index, *base_term)?;
             }
             Control::Reset(r) => {
-                kept_mark(log, change, r)?;
+                reset(log, change, r)?;
                 at = Cursor {
                     first: r.first_index,
                     next: r.first_index,
@@ -168,9 +168,12 @@ fn snapshot(log: &impl Before, at: &Cursor, mark: &SnapshotMark, change: &Change
     }
 }
 
-/// A reset keeps an older marker below the new log, where every later segment repeats it: right
-/// before the first index it must agree with the base term.
-fn kept_mark(log: &impl Before, change: &Change<'_>, r: &Reset) -> Verdict {
+/// Nothing stands before index 0. A reset keeps an older marker below the new log, where every
+/// later segment repeats it: right before the first index it must agree with the base term.
+fn reset(log: &impl Before, change: &Change<'_>, r: &Reset) -> Verdict {
+    if let Some(found) = r.base_term.filter(|_| r.first_index == 0) {
+        return Err(Reject::BaseTerm { index: 0, expected: None, found: Some(found) }.into());
+    }
     let brought = change.controls.iter().any(|(_, c)| matches!(c, Control::Snap(_)));
     let kept = log.snapshot().filter(|m| !brought && m.index + 1 == r.first_index);
     match (kept, r.base_term) {

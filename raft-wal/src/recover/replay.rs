@@ -41,10 +41,15 @@ pub(crate) struct Carry {
     pub(crate) reset: bool,
 }
 
+/// Term of the entry before the first; before index 0 there is none, whatever the record says.
+fn base_term(base: &Base) -> Option<u64> {
+    base.base_term.filter(|_| base.first_index > 0)
+}
+
 /// Term of the last entry at the cut; 0 in the record also stands for one that was not known.
 fn last_term(base: &Base) -> Option<u64> {
     if base.next_index == base.first_index {
-        return base.base_term;
+        return base_term(base);
     }
     Some(base.last_term).filter(|&term| term != 0)
 }
@@ -60,7 +65,7 @@ fn view_before<V: Vfs>(
     let mut state = LogState::empty(base.next_index);
     let view = &mut state.view;
     view.first_index = base.first_index;
-    view.base_term = base.base_term;
+    view.base_term = base_term(base);
     view.last_term = last_term(base);
     let (mut upper, mut minimum) = (base.next_index, u64::MAX);
     let told = [(base.first_index, base.base_term), (base.next_index, view.last_term)];
@@ -170,7 +175,7 @@ pub(super) fn replay_batches<V: Vfs>(
         salt: b.prev_salt,
         cut: Cut { batch_seq: b.prev_batch_seq, chain: b.prev_chain, end: b.prev_end },
         first_index: b.first_index,
-        base_term: b.base_term,
+        base_term: base_term(b),
         next_index: b.next_index,
         last_term: last_term(b),
     };

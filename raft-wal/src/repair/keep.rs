@@ -113,15 +113,15 @@ impl<'a, V: Vfs> Site<'a, V> {
                 Control::Base(b) => {
                     self.floor = self.floor.max(b.floor_seq);
                     self.highest = self.highest.max(b.prev_segment);
-                    self.begin = Some((b.first_index, b.base_term));
+                    self.begin_at(b.first_index, b.base_term);
                 }
                 Control::Compact { first_index, base_term, floor_seq } => {
                     self.floor = self.floor.max(*floor_seq);
-                    self.begin = Some((*first_index, *base_term));
+                    self.begin_at(*first_index, *base_term);
                 }
                 Control::Reset(r) => {
                     self.floor = self.floor.max(seq);
-                    self.begin = Some((r.first_index, r.base_term));
+                    self.begin_at(r.first_index, r.base_term);
                 }
                 Control::Seal { next_segment, .. } => {
                     self.highest = self.highest.max(*next_segment);
@@ -129,6 +129,10 @@ impl<'a, V: Vfs> Site<'a, V> {
                 _ => {}
             }
         }
+    }
+
+    fn begin_at(&mut self, first_index: u64, base_term: Option<u64>) {
+        self.begin = Some((first_index, base_term.filter(|_| first_index > 0)));
     }
 
     /// The log after its last good batch.

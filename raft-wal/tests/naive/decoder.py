@@ -32,7 +32,8 @@ class Replay:
     def __init__(self, seg, entries, newest):
         base = seg.base()
         self.seg, self.entries, self.newest = seg, entries, newest
-        self.first, self.base_term, self.next = base.first_index, base.base_term, base.next_index
+        self.first, self.next = base.first_index, base.next_index
+        self.base_term = base.base_term if self.first > 0 else None
         self.last_term, self.floor = base.last_term or None, base.floor_seq
         self.state = SimpleNamespace(term=0, vote=0, commit=0)
         self.marker, self.metadata, self.blobs = None, None, {}
@@ -100,6 +101,7 @@ class Replay:
 
     def on_reset(self, r):
         self.rule("Truncate" not in [x.kind for x in self.frame.records], "Reset and Truncate")
+        self.rule(r.first_index > 0 or r.base_term is None, "Reset to 0 with a term before it")
         self.first = self.next = r.first_index
         self.base_term = self.last_term = r.base_term
         self.floor = max(self.floor, self.seg.seq)

@@ -177,6 +177,7 @@ fn a_cut_outside_the_log_or_through_what_must_stay_is_refused() {
     let e = pair.wal.compact_to(MAX).unwrap_err();
     assert_says(&e, &["compaction to 18446744073709551615", "[3, 10]"]);
     pair.refuse(&reset(MAX, None), &["18446744073709551615", "no room"]);
+    pair.refuse(&reset(0, Some(3)), &["base term Some(3) before index 0"]);
     pair.refuse(&Batch { truncate: Some(8), ..reset(20, None) }, &["reset", "truncate"]);
     pair.refuse(&Batch { compact: Some(8), ..reset(20, None) }, &["reset", "compact"]);
     pair.refuse(&reset(6, Some(3)), &["commit 6", "ends before 6"]);

@@ -59,6 +59,9 @@ fn begins(log: &Model, at: &mut Model, batch: &Batch) -> bool {
         if batch.compact.is_some() || batch.truncate.is_some() || reset.first_index == u64::MAX {
             return false;
         }
+        if reset.first_index == 0 && reset.base_term.is_some() {
+            return false;
+        }
         let kept = log.snapshot.as_ref().filter(|_| batch.snapshot.is_none());
         let before = kept.filter(|mark| mark.index.checked_add(1) == Some(reset.first_index));
         if let (Some(mark), Some(term)) = (before, reset.base_term)
