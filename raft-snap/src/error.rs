@@ -317,6 +317,10 @@ impl Error {
 
     fn io_kind(&self) -> io::ErrorKind {
         match self {
+            // Whoever reads or writes a stream would try again, and hear of another error.
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::Interrupted => {
+                io::ErrorKind::Other
+            }
             Self::Io { source, .. } | Self::NoSpace { source, .. } => source.kind(),
             Self::NotFound { .. } => io::ErrorKind::NotFound,
             Self::Rejected(_) | Self::Option { .. } => io::ErrorKind::InvalidInput,

@@ -39,7 +39,7 @@ pub const FOOTER_LEN: usize = 96;
 /// Of the footer, what [`file_hash`] covers.
 const FOOTER_HASHED: usize = 56;
 
-/// The bit of [`Header::flags`] that says that length and hash of the data were known beforehand.
+/// The flag of a header that says that length and hash of the data were known beforehand.
 pub const ANNOUNCED: u32 = 1;
 
 /// The first eight bytes of a file.

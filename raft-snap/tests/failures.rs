@@ -67,6 +67,17 @@ fn a_writer_that_failed_refuses_everything_after() {
 }
 
 #[test]
+fn an_interrupted_sync_is_an_error_and_not_tried_again_by_who_writes_a_stream() {
+    let disk = disk(1);
+    let options = options().sync_bytes(2 * CHUNK as u64);
+    let snaps = SnapDir::open(disk.clone(), DIR, &options).unwrap();
+    let mut writer = snaps.writer(&meta(20)).unwrap();
+    disk.fail_next(Op::SyncData, Fault::Eintr);
+    let error = writer.write_all(&data(20, LEN)).unwrap_err();
+    assert!(matches!(Error::of(&error), Some(Error::Io { op: "sync", .. })), "{error}");
+}
+
+#[test]
 fn after_a_failed_sync_of_the_directory_it_is_read_and_never_written_again() {
     let (disk, snaps) = with_one();
     disk.fail_next(Op::SyncDir, Fault::Eio);
