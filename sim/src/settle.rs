@@ -24,6 +24,10 @@ impl<S: Store> Cluster<S> {
                 self.stats.orphaned += 1;
                 Ok(())
             }
+            Err(Violation { rule: "liveness", .. }) if self.is_unheard() => {
+                self.stats.unheard += 1;
+                Ok(())
+            }
             outcome => outcome,
         }
     }
@@ -185,6 +189,22 @@ impl<S: Store> Cluster<S> {
         let (may, may_not): (Vec<_>, Vec<_>) = up.partition(|n| votes_in(*n, self.nodes[*n].id));
         let Some(best) = may.into_iter().max_by_key(end) else { return true };
         may_not.iter().any(|n| votes_in(best, self.nodes[*n].id) && end(n) > end(&best))
+    }
+
+    /// Whether somebody leads in a term that others have left behind and do not say so, as it may be
+    /// without pre-vote and check-quorum: only with one of them is a lower term answered.
+    fn is_unheard(&self) -> bool {
+        let config = &self.options.config;
+        let pre_vote = config.pre_vote && !self.options.mixed_pre_vote;
+        if config.check_quorum || pre_vote {
+            return false;
+        }
+        let term = |n: usize| {
+            self.nodes[n].raw.as_ref().map_or(0, |raw| raw.basic_status().hard_state.term)
+        };
+        let nodes = 0..self.nodes.len();
+        let mut leaders = nodes.clone().filter(|n| self.nodes[*n].is_leader());
+        leaders.any(|leader| nodes.clone().any(|n| term(n) > term(leader)))
     }
 
     /// One leader, nobody with work to do, and everybody as far as the leader.

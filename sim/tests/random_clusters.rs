@@ -7,7 +7,7 @@ use std::time::Instant;
 use sim::{Plan, Stats, run, run_many};
 
 /// What may not happen in a few thousand seeds, and is not meant to.
-const RARE: [&str; 3] = ["stale_lease_reads", "overtaken", "orphaned"];
+const RARE: [&str; 4] = ["stale_lease_reads", "overtaken", "orphaned", "unheard"];
 
 fn hold(test: &str, plan: &Plan) -> Stats {
     let begun = Instant::now();
