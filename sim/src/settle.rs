@@ -191,20 +191,18 @@ impl<S: Store> Cluster<S> {
         may_not.iter().any(|n| votes_in(best, self.nodes[*n].id) && end(n) > end(&best))
     }
 
-    /// Whether somebody leads in a term that others have left behind and do not say so, as it may be
-    /// without pre-vote and check-quorum: only with one of them is a lower term answered.
+    /// Whether somebody leads, or campaigns, in a term that others have left behind and do not say
+    /// so, as it may be without pre-vote and check-quorum: only with one of them is a lower term
+    /// answered.
     fn is_unheard(&self) -> bool {
         let config = &self.options.config;
         let pre_vote = config.pre_vote && !self.options.mixed_pre_vote;
         if config.check_quorum || pre_vote {
             return false;
         }
-        let term = |n: usize| {
-            self.nodes[n].raw.as_ref().map_or(0, |raw| raw.basic_status().hard_state.term)
-        };
-        let nodes = 0..self.nodes.len();
-        let mut leaders = nodes.clone().filter(|n| self.nodes[*n].is_leader());
-        leaders.any(|leader| nodes.clone().any(|n| term(n) > term(leader)))
+        let up = self.nodes.iter().filter_map(|node| node.raw.as_ref());
+        let mut terms = up.map(|raw| raw.basic_status().hard_state.term);
+        terms.next().is_some_and(|first| terms.any(|term| term != first))
     }
 
     /// One leader, nobody with work to do, and everybody as far as the leader.

@@ -86,8 +86,8 @@ stats! {
     /// Clusters whose leader was removed before it could tell the others, and that cannot get on
     /// without its vote.
     orphaned,
-    /// Clusters whose leader is not told of a higher term, since neither pre-vote nor check-quorum is
-    /// on.
+    /// Clusters in which nobody tells a node that its term is a past one, since neither pre-vote nor
+    /// check-quorum is on.
     unheard,
     /// Messages that were refused, as they may be.
     refused,
