@@ -192,12 +192,10 @@ impl<S: Store> Cluster<S> {
     }
 
     /// Whether somebody leads, or campaigns, in a term that others have left behind and do not say
-    /// so, as it may be without pre-vote and check-quorum: only with one of them is a lower term
-    /// answered.
+    /// so, as it may be without pre-vote: votes of a lower term are answered only if they are
+    /// pre-votes, a leader of a lower term only with pre-vote or check-quorum.
     fn is_unheard(&self) -> bool {
-        let config = &self.options.config;
-        let pre_vote = config.pre_vote && !self.options.mixed_pre_vote;
-        if config.check_quorum || pre_vote {
+        if self.options.config.pre_vote && !self.options.mixed_pre_vote {
             return false;
         }
         let up = self.nodes.iter().filter_map(|node| node.raw.as_ref());

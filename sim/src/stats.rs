@@ -86,8 +86,7 @@ stats! {
     /// Clusters whose leader was removed before it could tell the others, and that cannot get on
     /// without its vote.
     orphaned,
-    /// Clusters in which nobody tells a node that its term is a past one, since neither pre-vote nor
-    /// check-quorum is on.
+    /// Clusters without pre-vote in which nobody tells a node that its term is a past one.
     unheard,
     /// Messages that were refused, as they may be.
     refused,
