@@ -335,8 +335,8 @@ impl<S: Storage> Log<S> {
         self.unstable.restore(snapshot);
     }
 
-    /// Puts entries from `low` to the end into an empty vector, at least one if there is any, no more
-    /// than `max_bytes` of encoded bytes else. Returns their encoded bytes.
+    /// Puts entries from `low` to the end into an empty vector, at least one if there is any, no
+    /// more than `max_bytes` of encoded bytes else. Returns their encoded bytes.
     pub(crate) fn entries(
         &self,
         out: &mut Vec<Entry>,

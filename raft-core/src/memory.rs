@@ -162,9 +162,9 @@ impl MemoryStorage {
         Ok(inner.snapshot.clone())
     }
 
-    /// Replaces everything by a snapshot: the log is empty behind it. One of the index that is there
-    /// may take its place: a node asks for that when its state machine has lost it. One of index 0
-    /// brings a configuration only.
+    /// Replaces everything by a snapshot: the log is empty behind it. One of the index that is
+    /// there may take its place: a node asks for that when its state machine has lost it. One of
+    /// index 0 brings a configuration only.
     ///
     /// # Errors
     /// [`StorageError::SnapshotOutOfDate`] if there is one of a later index;

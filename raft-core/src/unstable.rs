@@ -1,5 +1,5 @@
-//! The newest part of the log: what is not known to be on disk, entries and a snapshot that came in,
-//! and before it entries that are, but are not applied, and so are about to be read.
+//! The newest part of the log: what is not known to be on disk, entries and a snapshot that came
+//! in, and before it entries that are, but are not applied, and so are about to be read.
 //!
 //! It shadows the storage: where both have an index, the storage's entry is about to be replaced.
 
@@ -114,8 +114,8 @@ impl Unstable {
         self.offset_in_progress = self.offset_in_progress.max(self.offset);
     }
 
-    /// Forgets stable entries up to `index`, and the oldest others that are more than `max_bytes` of
-    /// payload. Returns the term of the last that was forgotten.
+    /// Forgets stable entries up to `index`, and the oldest others that are more than `max_bytes`
+    /// of payload. Returns the term of the last that was forgotten.
     pub(crate) fn forget(&mut self, index: u64, max_bytes: u64) -> Option<u64> {
         let mut term = None;
         while self.base < self.offset && (self.base <= index || self.stable_bytes > max_bytes) {

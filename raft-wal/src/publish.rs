@@ -72,8 +72,8 @@ impl<V: Vfs> Wal<V> {
     /// Blocks for two syncs and the writing of the whole file.
     ///
     /// # Errors
-    /// [`Error::NumbersEnd`], [`Error::NoSpace`] or [`Error::Io`] with nothing changed that matters;
-    /// after a failed directory sync the log is poisoned.
+    /// [`Error::NumbersEnd`], [`Error::NoSpace`] or [`Error::Io`] with nothing changed that
+    /// matters; after a failed directory sync the log is poisoned.
     pub(crate) fn publish(&mut self, capacity: u64) -> Result<Published<V::File>> {
         let end = self.begin_publish(capacity)?.run();
         self.end_publish(end)

@@ -116,7 +116,8 @@ impl fmt::Display for RepairReport {
 /// [`Error::Corrupt`] with [`CorruptKind::Ident`] (no copy of the identity is left) or
 /// [`CorruptKind::Name`] (give the file its name back), [`Error::IdentMissing`],
 /// [`Error::IdentityMismatch`], [`Error::Unsupported`], [`Error::Foreign`], [`Error::NoLog`];
-/// and [`Error::NumbersEnd`], as the repaired log would go on in a new segment. [`Error::Locked`] and [`Error::Io`] as in an open.
+/// and [`Error::NumbersEnd`], as the repaired log would go on in a new segment. [`Error::Locked`]
+/// and [`Error::Io`] as in an open.
 pub fn plan_repair<V: Vfs>(
     vfs: V,
     dir: impl AsRef<Path>,

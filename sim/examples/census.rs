@@ -1,4 +1,5 @@
-//! Runs seeds on after failures, and says which rules broke how often: `census FROM SEEDS [EVENTS]`.
+//! Runs seeds on after failures, and says which rules broke how often: `census FROM SEEDS
+//! [EVENTS]`.
 
 use std::collections::BTreeMap;
 

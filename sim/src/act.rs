@@ -154,9 +154,9 @@ impl<S: Store> Cluster<S> {
         self.call(n, |raw| raw.read_index(context.to_le_bytes().to_vec()))
     }
 
-    /// An answer to a read is as new as it has to be. One by a lease may be older, even where clocks
-    /// are right: a leader that is cut off just after it has looked at its quorum goes on for two
-    /// election timeouts, and others may elect after one.
+    /// An answer to a read is as new as it has to be. One by a lease may be older, even where
+    /// clocks are right: a leader that is cut off just after it has looked at its quorum goes on
+    /// for two election timeouts, and others may elect after one.
     pub(crate) fn read_answered(&mut self, n: usize, read: &ReadState) -> Checked {
         let Ok(context) = <[u8; 8]>::try_from(read.context.as_ref()) else {
             return broken("answers to what was asked", format!("{read:?}"));

@@ -2,11 +2,11 @@
 //! Raft checked after every event.
 //!
 //! A seed is a run. [`Options`] draws what the cluster is and how lucky it is; a [`Queue`] holds
-//! what is going to happen, by time; a [`Cluster`] lets it happen, event by event, and is the driver
-//! of its nodes, as the documentation of [`raft_core::Ready`] has it. Everything that nodes say and
-//! write passes through a [`Checker`], which knows all that was said before. When the events are
-//! over the network is healed, and the cluster has to get quiet with one leader, equal logs, and
-//! proposals and reads that arrive.
+//! what is going to happen, by time; a [`Cluster`] lets it happen, event by event, and is the
+//! driver of its nodes, as the documentation of [`raft_core::Ready`] has it. Everything that nodes
+//! say and write passes through a [`Checker`], which knows all that was said before. When the
+//! events are over the network is healed, and the cluster has to get quiet with one leader, equal
+//! logs, and proposals and reads that arrive.
 //!
 //! What a node keeps is behind [`Store`]: [`MemoryStore`] is the reference in memory with the
 //! faults of a disk, and a real storage on a simulated disk takes its place by the same trait.

@@ -112,9 +112,9 @@ impl<S: Store> Cluster<S> {
     }
 
     /// What applications and operators do where a cluster does not get on by itself. Snapshots: one
-    /// that is older than the membership of a node is of no use to it, and to a damaged node not one
-    /// that ends in the damage. A proposal, that brings the commit index beyond it. And in the end
-    /// the lost entries themselves.
+    /// that is older than the membership of a node is of no use to it, and to a damaged node not
+    /// one that ends in the damage. A proposal, that brings the commit index beyond it. And in the
+    /// end the lost entries themselves.
     fn help(&mut self, round: u64) -> Checked {
         for n in 0..self.nodes.len() {
             self.snapshot(n)?;

@@ -1,4 +1,5 @@
-//! Where a node keeps its log: what [`raft_core::Storage`] reads, and what the cluster writes to it.
+//! Where a node keeps its log: what [`raft_core::Storage`] reads, and what the cluster writes to
+//! it.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! The checker can fail: each of these bugs, planted in a driver, a disk or a network, is found, and
-//! by a rule that it should break.
+//! The checker can fail: each of these bugs, planted in a driver, a disk or a network, is found,
+//! and by a rule that it should break.
 
 use sim::{Plan, Plant, run};
 

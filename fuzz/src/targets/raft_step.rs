@@ -7,8 +7,8 @@ mod storage;
 use arbitrary::Unstructured;
 
 /// Input: choices, read by `arbitrary`: a stored state and knobs, then operations until the bytes
-/// end. Operations are messages of every type with every field free (drawn around what the node has,
-/// or from anywhere), answers of storage threads (right, twice, late, made up), calls of the
+/// end. Operations are messages of every type with every field free (drawn around what the node
+/// has, or from anywhere), answers of storage threads (right, twice, late, made up), calls of the
 /// interface, `Ready`s done, left or dropped, storage that errs or answers wrongly, crashes.
 ///
 /// Asserts:

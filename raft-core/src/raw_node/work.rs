@@ -115,8 +115,8 @@ impl<S: Storage> RawNode<S> {
         })
     }
 
-    /// The hard state if it changed since it was last handed out, and whether it must be synced, with
-    /// entries or without.
+    /// The hard state if it changed since it was last handed out, and whether it must be synced,
+    /// with entries or without.
     fn changed_hard_state(&mut self, entries: bool) -> (Option<HardState>, bool) {
         let (now, last) = (self.raft.hard_state(), self.last_hard_state);
         let must_sync = entries || now.term != last.term || now.vote != last.vote;
