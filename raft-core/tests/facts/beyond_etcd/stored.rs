@@ -131,6 +131,7 @@ fn a_damaged_range_of_what_is_applied() {
     };
     for (low, high) in [(2, 3), (3, 3), (1, 9), (3, u64::MAX - 2)] {
         let error = refusal(&with(low, high), storage.clone());
+        assert!(error.to_string().contains("where [4, "), "what is possible: {error}");
         assert_eq!(what(error), ("first damaged index", low), "{low} to {high}");
     }
     for (low, high) in [(4, 4), (4, 5), (5, 9), (4, u64::MAX - 2)] {
